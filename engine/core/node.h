@@ -1,0 +1,443 @@
+// The node API: ports and parameters are members, declared once. A node is const while it runs; values
+// live in the Step, state in the run.
+#pragma once
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "engine/core/declaration.h"
+#include "engine/core/port_types.h"
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+
+class Step;
+class ParameterBase;
+
+/// Base of all nodes. Members register themselves while the node is constructed.
+class Node : public std::enable_shared_from_this<Node> {
+ public:
+  virtual ~Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  /// Computes the outputs of one firing. Called from several threads at once for different firings.
+  virtual void run(Step& step) const = 0;
+
+  const NodeDeclaration& declaration() const { return declaration_; }
+  /// Sets the parameters; presets first, explicit ones win. Throws Failure for what does not fit.
+  void configure(const Json& params);
+
+ protected:
+  Node() = default;
+  NodeDeclaration declaration_;
+
+ private:
+  friend class ParameterBase;
+  friend class Registry;
+  friend struct Declare;
+  std::vector<ParameterBase*> parameters_;
+};
+
+/// Gives members access to the declaration of the node that holds them.
+struct Declare {
+  static NodeDeclaration& of(Node* node) { return node->declaration_; }
+};
+
+/// Options of an input: `dims` refines the port type's symbolic sizes, `needs` constrains facts.
+struct InputOptions {
+  const char* dims = "";
+  Json needs = Json::object();
+};
+/// Options of an output: see PortDeclaration.
+struct OutputOptions {
+  const char* dims = "";
+  const char* same_as = "";
+  bool gold = false;
+  Json facts = Json::object();
+};
+
+namespace detail {
+template <class T>
+std::size_t add_input(Node* node, const char* name, const char* doc, const InputOptions& options,
+                      PortDeclaration extra) {
+  extra.name = name;
+  extra.doc = doc;
+  extra.type = PortTraits<T>::type().declaration.name;
+  extra.dims = options.dims;
+  extra.needs = options.needs;
+  auto& inputs = Declare::of(node).inputs;
+  inputs.push_back(std::move(extra));
+  return inputs.size() - 1;
+}
+}  // namespace detail
+
+/// A required value: `step[port]` is `const T&`.
+template <class T>
+struct Input {
+  Input(Node* node, const char* name, const char* doc, const InputOptions& options = {})
+      : index(detail::add_input<T>(node, name, doc, options, {})) {}
+  const std::size_t index;
+};
+
+/// A value that may be missing: `step[port]` is `const T*`, null when not connected.
+template <class T>
+struct Optional {
+  Optional(Node* node, const char* name, const char* doc, const InputOptions& options = {})
+      : index(detail::add_input<T>(node, name, doc, options, {.optional = true})) {}
+  const std::size_t index;
+};
+
+/// Any number of edges: `step[port]` is a list of `const T*`.
+template <class T>
+struct Inputs {
+  Inputs(Node* node, const char* name, const char* doc, int at_least = 1,
+         const InputOptions& options = {})
+      : index(detail::add_input<T>(
+            node, name, doc, options,
+            {.optional = at_least == 0, .variadic = true, .at_least = at_least})) {}
+  const std::size_t index;
+};
+
+/// The state behind a handle, to be read: `step.read<Model>(port)`.
+template <class H>
+struct Reads {
+  Reads(Node* node, const char* name, const char* doc, bool optional = false)
+      : index(detail::add_input<H>(node, name, doc, {},
+                                   {.access = Access::read, .optional = optional})) {}
+  const std::size_t index;
+};
+
+/// The state behind a handle, to be changed: `step.write<Model>(port)`.
+template <class H>
+struct Writes {
+  Writes(Node* node, const char* name, const char* doc)
+      : index(detail::add_input<H>(node, name, doc, {}, {.access = Access::write})) {}
+  const std::size_t index;
+};
+
+/// A result: `step[port] = T{...}`.
+template <class T>
+struct Output {
+  Output(Node* node, const char* name, const char* doc, const OutputOptions& options = {}) {
+    PortDeclaration port;
+    port.name = name;
+    port.doc = doc;
+    port.type = PortTraits<T>::type().declaration.name;
+    port.dims = options.dims;
+    port.same_as = options.same_as;
+    port.gold = options.gold;
+    port.facts = options.facts;
+    auto& outputs = Declare::of(node).outputs;
+    outputs.push_back(std::move(port));
+    index = outputs.size() - 1;
+  }
+  std::size_t index;
+};
+
+/// Facts about the node type for the planner; see Traits.
+struct TraitsMember {
+  TraitsMember(Node* node, const Traits& traits) { Declare::of(node).traits = traits; }
+};
+/// A paragraph or more: formula, shapes, remarks. Shown by `rewardloom nodes TYPE`.
+struct Doc {
+  Doc(Node* node, const char* text) { Declare::of(node).doc = text; }
+};
+/// Words under which the node is found besides its title.
+struct Synonyms {
+  Synonyms(Node* node, std::vector<std::string> words) {
+    Declare::of(node).synonyms = std::move(words);
+  }
+};
+/// See RuleDeclaration.
+struct Rule {
+  Rule(Node* node, RuleDeclaration rule) { Declare::of(node).rules.push_back(std::move(rule)); }
+};
+/// A named set of parameter values; needs a parameter called `preset` (see PresetParam).
+struct Preset {
+  Preset(Node* node, std::string name, Json params) {
+    Declare::of(node).presets.push_back({std::move(name), std::move(params)});
+  }
+};
+/// The loss arguments that an optimizer hands in.
+struct Supplies {
+  Supplies(Node* node, std::vector<std::string> names) {
+    Declare::of(node).supplies = std::move(names);
+  }
+};
+
+/// State of the node that lives across iterations and is checkpointed: `step[state]` is `T&`.
+/// T has `void save(Package&) const` and `void load(const Package&)`.
+template <class T>
+struct State {
+  State(Node* node, const char* name_) : name(name_) { Declare::of(node).states.push_back(name_); }
+  const char* const name;
+};
+
+// ---- parameters ----
+
+/// An enumeration value with its name and sentence; each enumeration that is a parameter has
+/// `constexpr auto choices(E)` beside it, returning an array of these.
+template <class E>
+struct Choice {
+  E value;
+  const char* name;
+  const char* doc;
+};
+
+struct ParamOptions {
+  std::optional<double> min{};
+  std::optional<double> max{};
+  bool exclusive_min = false;
+  bool exclusive_max = false;
+  const char* unit = "";
+  bool path = false;
+};
+
+class ParameterBase {
+ public:
+  ParameterBase(const ParameterBase&) = delete;
+  ParameterBase& operator=(const ParameterBase&) = delete;
+  virtual ~ParameterBase() = default;
+  const ParameterDeclaration& declaration() const;
+  /// Whether the graph (not the default or a preset) gave the value.
+  bool is_given() const { return given_; }
+
+ protected:
+  ParameterBase(Node* node, ParameterDeclaration declaration);
+  virtual void assign(const Json& value) = 0;
+
+ private:
+  friend class Node;
+  Node* node_;
+  std::size_t index_;
+  bool given_ = false;
+};
+
+namespace detail {
+template <class T>
+struct ParameterType;
+template <>
+struct ParameterType<bool> {
+  static constexpr ParameterKind kind = ParameterKind::boolean;
+};
+template <std::integral T>
+struct ParameterType<T> {
+  static constexpr ParameterKind kind = ParameterKind::integer;
+};
+template <std::floating_point T>
+struct ParameterType<T> {
+  static constexpr ParameterKind kind = ParameterKind::number;
+};
+template <>
+struct ParameterType<std::string> {
+  static constexpr ParameterKind kind = ParameterKind::text;
+};
+template <>
+struct ParameterType<Json> {
+  static constexpr ParameterKind kind = ParameterKind::object;
+};
+template <class T>
+  requires std::is_enum_v<T>
+struct ParameterType<T> {
+  static constexpr ParameterKind kind = ParameterKind::choice;
+};
+template <class T>
+struct ParameterType<std::vector<T>> {
+  static constexpr ParameterKind kind = ParameterKind::list;
+  static constexpr ParameterKind element = ParameterType<T>::kind;
+};
+
+template <class T>
+struct Unwrapped {
+  using type = T;
+  static constexpr bool nullable = false;
+};
+template <class T>
+struct Unwrapped<std::optional<T>> {
+  using type = T;
+  static constexpr bool nullable = true;
+};
+
+template <class T>
+Json json_of(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    for (const auto& choice : choices(T{})) {
+      if (choice.value == value) return choice.name;
+    }
+    return nullptr;
+  } else {
+    return Json(value);
+  }
+}
+
+template <class T>
+T value_of(const Json& json) {
+  if constexpr (std::is_enum_v<T>) {
+    const std::string name = json.get<std::string>();
+    for (const auto& choice : choices(T{})) {
+      if (name == choice.name) return choice.value;
+    }
+    throw Failure("param-choice", "\"" + name + "\" is not a choice");
+  } else if constexpr (std::integral<T> && !std::same_as<T, bool>) {
+    return static_cast<T>(json.is_number_float() ? json.get<double>() : json.get<std::int64_t>());
+  } else if constexpr (std::same_as<T, Json>) {
+    return json;
+  } else {
+    return json.get<T>();
+  }
+}
+
+template <class T>
+ParameterDeclaration parameter_declaration(const char* name, const char* doc,
+                                           const ParamOptions& options) {
+  using Plain = typename Unwrapped<T>::type;
+  ParameterDeclaration p;
+  p.name = name;
+  p.doc = doc;
+  p.kind = ParameterType<Plain>::kind;
+  p.nullable = Unwrapped<T>::nullable || p.kind == ParameterKind::object;
+  p.min = options.min;
+  p.max = options.max;
+  p.exclusive_min = options.exclusive_min;
+  p.exclusive_max = options.exclusive_max;
+  p.unit = options.unit;
+  p.path = options.path;
+  if constexpr (ParameterType<Plain>::kind == ParameterKind::list) {
+    p.element = ParameterType<Plain>::element;
+  }
+  if constexpr (std::is_enum_v<Plain>) {
+    for (const auto& choice : choices(Plain{})) p.choices.push_back({choice.name, choice.doc});
+  }
+  return p;
+}
+}  // namespace detail
+
+/// Marks a parameter without default: `Param<std::string> model{this, "model", required, "..."}`.
+struct Required {
+  explicit constexpr Required(int) {}
+};
+inline constexpr Required required{0};
+
+/// A parameter of type bool, an integer, double, std::string, Json, an enumeration, a std::vector of
+/// those, or std::optional of one (then null is allowed). `epsilon()` is its value.
+template <class T>
+class Param final : public ParameterBase {
+ public:
+  Param(Node* node, const char* name, T default_value, const char* doc,
+        const ParamOptions& options = {})
+      : ParameterBase(node, with_default(detail::parameter_declaration<T>(name, doc, options),
+                                         default_value)),
+        value_(std::move(default_value)) {}
+  Param(Node* node, const char* name, Required, const char* doc, const ParamOptions& options = {})
+      : ParameterBase(node, as_required(detail::parameter_declaration<T>(name, doc, options))) {}
+
+  const T& operator()() const { return value_; }
+
+ private:
+  using Plain = typename detail::Unwrapped<T>::type;
+  static ParameterDeclaration with_default(ParameterDeclaration p, const T& value) {
+    if constexpr (detail::Unwrapped<T>::nullable) {
+      p.default_value = value ? detail::json_of<Plain>(*value) : Json(nullptr);
+    } else {
+      p.default_value = detail::json_of<T>(value);
+    }
+    return p;
+  }
+  static ParameterDeclaration as_required(ParameterDeclaration p) {
+    p.required = true;
+    return p;
+  }
+  void assign(const Json& json) override {
+    if constexpr (detail::Unwrapped<T>::nullable) {
+      if (json.is_null()) {
+        value_ = std::nullopt;
+      } else {
+        value_ = detail::value_of<Plain>(json);
+      }
+    } else {
+      value_ = detail::value_of<T>(json);
+    }
+  }
+  T value_{};
+};
+
+/// Says that the parameter of that name holds subgraphs: `step.run(body, part, ...)`. See BodyDeclaration.
+struct Body {
+  Body(Node* node, const char* parameter, const char* vary = "", const char* values = "")
+      : index(Declare::of(node).bodies.size()) {
+    Declare::of(node).bodies.push_back({parameter, vary, values});
+  }
+  const std::size_t index;
+};
+
+// ---- losses ----
+
+/// The arguments of one evaluation of a loss: tensors by name for the rows of one micro-batch, and the
+/// counts of the whole optimizer step, with which micro-batches add up.
+class LossBatch {
+ public:
+  void set(std::string name, at::Tensor value);
+  bool has(std::string_view name) const;
+  /// Throws Failure `loss-argument-missing` naming what is there.
+  const at::Tensor& at(std::string_view name) const;
+  std::optional<double> total_tokens;
+  std::optional<double> total_sequences;
+
+ private:
+  std::vector<std::pair<std::string, at::Tensor>> values_;
+};
+
+/// `loss` is a scalar with gradient; `outputs` are further scalars or tensors, detached.
+struct LossResult {
+  at::Tensor loss;
+  NamedTensors outputs;
+};
+
+class LossFunction {
+ public:
+  virtual ~LossFunction() = default;
+  virtual LossResult evaluate(const LossBatch& batch) const = 0;
+  virtual const std::vector<LossArgumentDeclaration>& arguments() const = 0;
+};
+
+/// A node that gives one loss term: declare Arguments and write `evaluate`.
+class LossNode : public Node, public LossFunction {
+ public:
+  Output<LossTerm> term{this, "term", "the loss, evaluated inside the optimizer"};
+  void run(Step& step) const final;
+  const std::vector<LossArgumentDeclaration>& arguments() const final {
+    return declaration().loss_arguments;
+  }
+
+ private:
+  friend struct Argument;
+  std::vector<std::pair<std::string, std::size_t>> ports_;  // argument name -> input port index
+};
+
+struct ArgumentOptions {
+  bool optional = false;
+  bool differentiable = false;
+};
+
+/// An argument of a loss: `batch.at("log_probs")`.
+struct Argument {
+  Argument(LossNode* node, const char* name, const char* dims, const char* doc,
+           const ArgumentOptions& options = {}) {
+    Declare::of(node).loss_arguments.push_back(
+        {name, dims, doc, options.optional, options.differentiable});
+  }
+  /// As above, and also an optional input port of type T whose main field is the argument.
+  template <class T>
+  static Argument with_port(LossNode* node, const char* name, const char* dims, const char* doc,
+                            const ArgumentOptions& options = {}) {
+    node->ports_.emplace_back(
+        name, detail::add_input<T>(node, name, doc, {}, {.optional = true}));
+    return Argument(node, name, dims, doc, options);
+  }
+};
+
+}  // namespace rewardloom

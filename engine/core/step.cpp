@@ -1,0 +1,27 @@
+#include "engine/core/step.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+namespace rewardloom {
+
+void Step::fail(std::string code, std::string text, std::string help) const {
+  throw Failure({Severity::error, std::move(code), {settings_.file, settings_.node, ""},
+                 std::move(text), std::move(help), iteration_});
+}
+
+void Step::refuse_handle(const HandleState* state, const std::string& wanted) const {
+  fail("handle-kind",
+       fmt::format("needs a {}, but the handle names a {}", wanted, state ? state->kind() : "nothing"),
+       "connect a node that gives a " + wanted);
+}
+
+std::string Step::path(const std::string& given) const {
+  namespace fs = std::filesystem;
+  if (fs::path(given).is_absolute()) return given;
+  const fs::path beside = fs::path(settings_.file).parent_path() / given;
+  return fs::exists(beside) ? beside.string() : given;
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,109 @@
+#include "engine/graph/parameters.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+namespace {
+
+bool starts_name(char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; }
+bool continues_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+const Json* preset_of(const NodeDeclaration& type, const Json& given) {
+  const auto name = given.find("preset");
+  if (name == given.end()) return nullptr;
+  for (const PresetDeclaration& preset : type.presets) {
+    if (*name == preset.name) return &preset.params;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::optional<std::string_view> parameter_name(std::string_view text) {
+  if (text.size() < 2 || text[0] != '$' || !starts_name(text[1])) return std::nullopt;
+  const std::string_view name = text.substr(1);
+  if (!std::all_of(name.begin(), name.end(), continues_name)) return std::nullopt;
+  return name;
+}
+
+bool has_substitutions(const Json& value) {
+  if (value.is_string()) {
+    const std::string& text = value.get_ref<const std::string&>();
+    return text.starts_with("$$") || parameter_name(text).has_value();
+  }
+  return value.is_structured() && std::any_of(value.begin(), value.end(), has_substitutions);
+}
+
+Json substitute(const Json& value, const Json& parameters, std::vector<std::string>* missing,
+                std::vector<std::string>* used) {
+  if (value.is_string()) {
+    const std::string& text = value.get_ref<const std::string&>();
+    if (text.starts_with("$$")) return text.substr(1);
+    const auto name = parameter_name(text);
+    if (!name) return value;
+    const auto found = parameters.find(*name);
+    std::vector<std::string>* const note = found == parameters.end() ? missing : used;
+    if (note != nullptr) note->emplace_back(*name);
+    return found == parameters.end() ? value : *found;
+  }
+  if (!value.is_structured() || !has_substitutions(value)) return value;
+  Json out = value;
+  for (Json& member : out) member = substitute(member, parameters, missing, used);
+  return out;
+}
+
+const Json& effective_parameter(const NodeDeclaration& type, const Json& given,
+                                std::string_view name) {
+  static const Json nothing;
+  if (const auto it = given.find(name); it != given.end()) return *it;
+  const Json* const preset = preset_of(type, given);
+  if (preset != nullptr) {
+    if (const auto it = preset->find(name); it != preset->end()) return *it;
+  }
+  const ParameterDeclaration* const parameter = type.param(name);
+  return parameter == nullptr ? nothing : parameter->default_value;
+}
+
+Json effective_parameters(const NodeDeclaration& type, const Json& given) {
+  Json out = Json::object();
+  for (const ParameterDeclaration& parameter : type.params) {
+    out[parameter.name] = effective_parameter(type, given, parameter.name);
+  }
+  return out;
+}
+
+bool satisfies(const Json& value, const Json& condition) {
+  if (condition.is_array()) {
+    return std::find(condition.begin(), condition.end(), value) != condition.end();
+  }
+  if (!condition.is_object()) return value == condition;
+  if (const auto set = condition.find("set"); set != condition.end()) {
+    const bool is_set = !value.is_null() && value != "";
+    if (is_set != set->get<bool>()) return false;
+  }
+  const bool bounded = condition.contains("min") || condition.contains("max");
+  if (bounded && !value.is_number()) return false;
+  if (condition.contains("min") && value < condition["min"]) return false;
+  return !condition.contains("max") || value <= condition["max"];
+}
+
+std::string condition_text(const Json& condition) {
+  if (condition.is_array()) {
+    std::vector<std::string> values;
+    for (const Json& value : condition) values.push_back(value.dump());
+    return listed(values);
+  }
+  if (!condition.is_object()) return condition.dump();
+  std::vector<std::string> parts;
+  if (condition.contains("min")) parts.push_back("at least " + condition["min"].dump());
+  if (condition.contains("max")) parts.push_back("at most " + condition["max"].dump());
+  if (condition.contains("set"))
+    parts.push_back(condition["set"].get<bool>() ? "a value" : "no value");
+  return listed(parts, "and");
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,62 @@
+#include "engine/graph/settings.h"
+
+namespace rewardloom {
+namespace {
+
+SettingDeclaration whole(const char* name, std::int64_t value, double min, const char* doc,
+                         bool numeric = false) {
+  SettingDeclaration s;
+  s.name = name;
+  s.kind = ParameterKind::integer;
+  s.default_value = value;
+  s.min = min;
+  s.doc = doc;
+  s.numeric = numeric;
+  return s;
+}
+
+SettingDeclaration precision() {
+  SettingDeclaration s;
+  s.name = "precision";
+  s.kind = ParameterKind::choice;
+  s.default_value = "float32";
+  s.doc = "the number type of models and of what they compute";
+  s.choices = {{"float32", "single precision, the reference"},
+               {"float64", "double precision, for comparisons"},
+               {"bfloat16", "half the memory on accelerators; moments stay in float32"}};
+  s.numeric = true;
+  return s;
+}
+
+}  // namespace
+
+const std::vector<SettingDeclaration>& setting_declarations() {
+  static const std::vector<SettingDeclaration> declarations = {
+      whole("iterations", 1, 0, "how often the graph runs"),
+      whole("seed", 0, 0, "from which all random numbers of a run come", true),
+      precision(),
+      whole("threads", 0, 0, "processor threads; 0: all"),
+      whole("checkpoint_every", 0, 0, "iterations between checkpoints; 0: only when a run ends"),
+      whole("checkpoint_keep", 3, 1, "how many checkpoints are kept"),
+      whole("record_samples", 16, 0, "whole samples that each probe keeps per iteration"),
+      whole("record_bins", 64, 2, "bins of each probe's histogram"),
+  };
+  return declarations;
+}
+
+const SettingDeclaration* setting_declaration(std::string_view name) {
+  for (const SettingDeclaration& declaration : setting_declarations()) {
+    if (declaration.name == name) return &declaration;
+  }
+  return nullptr;
+}
+
+Json with_defaults(const Json& settings) {
+  Json all = settings;
+  for (const SettingDeclaration& declaration : setting_declarations()) {
+    if (!all.contains(declaration.name)) all[declaration.name] = declaration.default_value;
+  }
+  return all;
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,172 @@
+#include "engine/run/evaluate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <map>
+
+#include "engine/core/step.h"
+#include "engine/run/evaluate_inputs.h"
+
+namespace rewardloom {
+namespace {
+
+/// What a single node sees of a run.
+class LoneContext final : public StepContext {
+ public:
+  explicit LoneContext(std::string node) : node_(std::move(node)) {}
+
+  std::vector<std::pair<std::string, double>> metrics;
+  std::vector<Problem> alarms;
+
+  void metric(std::string_view name, double value) override {
+    metrics.emplace_back(std::string(name), value);
+  }
+  void alarm(std::string_view code, std::string_view text) override {
+    alarms.push_back({Severity::warning, std::string(code), {"", node_, ""}, std::string(text), "",
+                      std::nullopt});
+  }
+  bool cancelled() const override { return false; }
+  StateHolder& state(std::string_view name, const std::function<StateHolder()>& make) override {
+    StateHolder& holder = states_[std::string(name)];
+    if (!holder.object) holder = make();
+    return holder;
+  }
+  void parallel(std::size_t count, const std::function<void(std::size_t)>& function) override {
+    for (std::size_t i = 0; i < count; ++i) function(i);
+  }
+  NamedValues run_body(std::size_t, const BodyCall&) override {
+    throw Failure({Severity::error, "no-body", {"", node_, ""},
+                   "a container cannot be evaluated by itself", "run a graph that holds it", {}});
+  }
+  void fail_row(std::int64_t row, std::string_view reason) override {
+    throw Failure({Severity::error, "row-failed", {"", node_, ""},
+                   fmt::format("row {}: {}", row, reason), "", {}});
+  }
+
+ private:
+  std::string node_;
+  std::map<std::string, StateHolder> states_;
+};
+
+void add_output(Package& out, const std::string& port, const Value& value) {
+  if (!value || value.type()->visit == nullptr) return;
+  const Package fields = to_package(value);
+  const std::string main = field_names(*value.type()).main;
+  for (const auto& [name, tensor] : fields.tensors) {
+    out.tensors[port + "." + name] = tensor;
+    if (name == main) out.tensors[port] = tensor;
+  }
+  for (const auto& [name, json] : fields.meta.items()) {
+    out.meta[port + "." + name] = json;
+    if (name == main) out.meta[port] = json;
+  }
+}
+
+EvaluateResult evaluate_node(const Registry& registry, const Node& node, const Package& inputs,
+                             const EvaluateOptions& options) {
+  const NodeDeclaration& declaration = node.declaration();
+  const auto values = values_from_keys(registry, declaration, inputs);
+  std::vector<std::vector<const Value*>> edges(values.size());
+  for (std::size_t port = 0; port < values.size(); ++port) {
+    for (const Value& value : values[port]) edges[port].push_back(&value);
+  }
+  std::vector<Value> outputs(declaration.outputs.size());
+  LoneContext context(declaration.id);
+  StepSettings settings;
+  settings.node = declaration.id;
+  settings.file = options.file;
+  const RandomKey key{options.seed, hash_name(declaration.id),
+                      static_cast<std::uint64_t>(options.iteration)};
+  Step step(settings, context, edges, outputs, key, options.iteration);
+  const at::NoGradGuard no_gradients;
+  node.run(step);
+
+  EvaluateResult result;
+  result.alarms = std::move(context.alarms);
+  for (std::size_t port = 0; port < outputs.size(); ++port) {
+    add_output(result.outputs, declaration.outputs[port].name, outputs[port]);
+  }
+  for (const auto& [name, value] : context.metrics) {
+    if (result.outputs.tensors.contains(name) || result.outputs.meta.contains(name)) continue;
+    result.outputs.tensors[name] = at::full({}, value, at::kDouble);
+  }
+  return result;
+}
+
+/// The value of a scalar key that is no argument.
+std::optional<double> taken_scalar(std::map<std::string, at::Tensor>& given, const char* name) {
+  const auto it = given.find(name);
+  if (it == given.end()) return std::nullopt;
+  const double value = it->second.item<double>();
+  given.erase(it);
+  return value;
+}
+
+std::map<std::string, at::Tensor> all_tensors(const NodeDeclaration& node, const Package& inputs) {
+  std::map<std::string, at::Tensor> given = inputs.tensors;
+  for (const auto& [key, json] : inputs.meta.items()) {
+    given[key] = tensor_from_json(json);
+    if (given[key].defined()) continue;
+    throw Failure({Severity::error, "bad-value", {"", node.id, key},
+                   "is no list of numbers", "a loss takes tensors", {}});
+  }
+  return given;
+}
+
+EvaluateResult evaluate_loss(const LossNode& node, const Package& inputs) {
+  const NodeDeclaration& declaration = node.declaration();
+  std::map<std::string, at::Tensor> given = all_tensors(declaration, inputs);
+  LossBatch batch;
+  batch.total_tokens = taken_scalar(given, "total_tokens");
+  batch.total_sequences = taken_scalar(given, "total_sequences");
+  std::vector<std::string> known{"total_tokens", "total_sequences"};
+  for (const LossArgumentDeclaration& argument : node.arguments()) known.push_back(argument.name);
+
+  const at::AutoGradMode gradients(true);
+  std::vector<std::pair<std::string, at::Tensor>> leaves;
+  for (const auto& [name, tensor] : given) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      throw Failure({Severity::error, "unknown-input", {"", declaration.id, name},
+                     "is no argument of this loss", "its arguments are " + listed(known, "and"), {}});
+    }
+    at::Tensor leaf = tensor.detach().clone();
+    if (at::isFloatingType(leaf.scalar_type())) {
+      leaf.requires_grad_(true);
+      leaves.emplace_back(name, leaf);
+    }
+    batch.set(name, leaf);
+  }
+  const LossResult loss = node.evaluate(batch);
+  if (loss.loss.requires_grad()) loss.loss.backward();
+
+  EvaluateResult result;
+  result.outputs.tensors["loss"] = loss.loss.detach();
+  for (const auto& [name, tensor] : loss.outputs) result.outputs.tensors[name] = tensor.detach();
+  for (const auto& [name, leaf] : leaves) {
+    result.outputs.tensors[name + ".grad"] =
+        leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf.detach());
+  }
+  return result;
+}
+
+}  // namespace
+
+EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,
+                        const Package& inputs, const EvaluateOptions& options) {
+  const std::shared_ptr<Node> node = registry.make(type, params);
+  try {
+    if (const auto* const loss = dynamic_cast<const LossNode*>(node.get())) {
+      return evaluate_loss(*loss, inputs);
+    }
+    return evaluate_node(registry, *node, inputs, options);
+  } catch (const Failure& failure) {
+    throw failure.at({"", std::string(type), ""});
+  } catch (const c10::Error& error) {
+    throw Failure({Severity::error, "tensor-failed", {"", std::string(type), ""},
+                   error.what_without_backtrace(), "check the shapes and types of the inputs", {}});
+  }
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,164 @@
+#include "engine/run/probe_rows.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/core/port_types.h"
+
+namespace rewardloom {
+namespace {
+
+/// Collects a value's fields by name.
+class FieldReader final : public FieldVisitor {
+ public:
+  std::vector<std::pair<std::string, at::Tensor>> numbers_found;
+  at::Tensor mask;
+  at::Tensor absent;
+  at::Tensor group;
+  at::Tensor main;
+  std::int64_t batch = 0;
+
+  void tensor(const char* name, at::Tensor& value, const char*, FieldOptions options) override {
+    if (!value.defined()) return;
+    const std::string key = name;
+    if (options.main) main = value;
+    if (key == "mask") {
+      mask = value;
+    } else if (key == "absent") {
+      absent = value;
+    } else if (key == "group") {
+      group = value;
+    } else if (value.is_floating_point()) {
+      numbers_found.emplace_back(key, value);
+    }
+  }
+  void tensors(const char*, NamedTensors& value, const char*, FieldOptions) override {
+    for (const auto& [part, tensor] : value) numbers_found.emplace_back(part, tensor);
+  }
+  void texts(const char*, std::vector<std::string>&, const char*, FieldOptions) override {}
+  void rows(const char*, std::vector<Json>&, const char*, FieldOptions) override {}
+  void numbers(const char*, std::vector<double>&, const char*, FieldOptions) override {}
+  void text(const char*, std::string&, FieldOptions) override {}
+  void json(const char*, Json&, FieldOptions) override {}
+  void integer(const char* name, std::int64_t& value) override {
+    if (std::string_view(name) == "batch") batch = value;
+  }
+  void number(const char*, double&, FieldOptions) override {}
+};
+
+FieldReader read(const Value& value) {
+  FieldReader reader;
+  value.type()->visit(reader, const_cast<void*>(value.identity()));
+  return reader;
+}
+
+std::vector<std::int64_t> reservoir(std::int64_t rows, int count, const RandomKey& key) {
+  std::vector<std::int64_t> kept;
+  const Random random(key);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (row < count) {
+      kept.push_back(row);
+      continue;
+    }
+    const auto place = random.at(static_cast<std::uint64_t>(row)).below(static_cast<std::uint64_t>(row) + 1);
+    if (place < static_cast<std::uint64_t>(count)) kept[place] = row;
+  }
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
+Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(std::to_string(value)); }
+
+Json row_json(const at::Tensor& tensor, std::int64_t row) {
+  const at::Tensor one = tensor.select(0, row).to(at::kCPU, at::kDouble).contiguous();
+  if (one.dim() == 0) return number_json(one.item<double>());
+  Json list = Json::array();
+  const double* data = one.data_ptr<double>();
+  for (std::int64_t i = 0; i < one.numel(); ++i) list.push_back(number_json(data[i]));
+  return list;
+}
+
+void add_texts(Json& json, const Completions& completions, std::int64_t row) {
+  const auto at = static_cast<std::size_t>(row);
+  if (at < completions.prompt_text.size()) json["prompt"] = completions.prompt_text[at];
+  if (at < completions.text.size()) json["completion"] = completions.text[at];
+  if (at < completions.reference.size()) json["reference"] = completions.reference[at];
+}
+
+}  // namespace
+
+std::vector<ProbeComponent> probe_components(const Value& value) {
+  const FieldReader fields = read(value);
+  std::vector<ProbeComponent> components;
+  for (const auto& [name, tensor] : fields.numbers_found) {
+    at::Tensor present;
+    if (fields.mask.defined() && fields.mask.sizes() == tensor.sizes()) {
+      present = fields.mask.to(at::kBool);
+    } else if (fields.absent.defined() && tensor.dim() > 0 &&
+               fields.absent.size(0) == tensor.size(0)) {
+      present = fields.absent.logical_not();
+    }
+    components.push_back({name, tensor, present});
+  }
+  return components;
+}
+
+void BatchTexts::remember(std::int64_t, Value completions) {
+  kept_.push_back(std::move(completions));
+  if (kept_.size() > kKept) kept_.pop_front();
+}
+
+const Completions* BatchTexts::find(std::int64_t batch) const {
+  for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
+    const Completions& completions = it->get<Completions>();
+    if (completions.batch == batch) return &completions;
+  }
+  return nullptr;
+}
+
+std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
+                                   const RandomKey& key) {
+  const FieldReader fields = read(value);
+  if (!fields.main.defined() || fields.main.dim() == 0 || count <= 0) return {};
+  const Completions* const texts = batches.find(fields.batch);
+  std::vector<SampleRow> rows;
+  for (const std::int64_t row : reservoir(fields.main.size(0), count, key)) {
+    Json json;
+    if (texts != nullptr) add_texts(json, *texts, row);
+    if (fields.group.defined()) json["group"] = fields.group[row].item<std::int64_t>();
+    if (fields.absent.defined() && fields.absent[row].item<bool>()) json["absent"] = true;
+    for (const auto& [name, tensor] : fields.numbers_found) {
+      if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0)) json[name] = row_json(tensor, row);
+    }
+    SampleRow sample;
+    sample.row = row;
+    sample.data = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    rows.push_back(std::move(sample));
+  }
+  return rows;
+}
+
+std::string first_nonfinite(const Value& value) {
+  const FieldReader fields = read(value);
+  if (!fields.main.defined() || !fields.main.is_floating_point()) return {};
+  at::Tensor bad = at::isfinite(fields.main).logical_not();
+  if (fields.absent.defined()) {
+    at::Tensor counted = fields.absent.logical_not();
+    while (counted.dim() < bad.dim()) counted = counted.unsqueeze(-1);
+    bad = bad.logical_and(counted);
+  }
+  if (fields.mask.defined() && fields.mask.sizes() == bad.sizes()) {
+    bad = bad.logical_and(fields.mask.to(at::kBool));
+  }
+  if (!bad.any().item<bool>()) return {};
+  const at::Tensor at_first = bad.nonzero()[0];
+  std::string text = fmt::format("row {}", at_first[0].item<std::int64_t>());
+  if (at_first.numel() > 1) text += fmt::format(", token {}", at_first[1].item<std::int64_t>());
+  return text;
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,45 @@
+// What a probe shows of a value: its components as tensors, and whole samples as JSON.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engine/core/random.h"
+#include "engine/core/value.h"
+#include "engine/io/run_rows.h"
+
+namespace rewardloom {
+
+/// One distribution of a probe: `present` marks what counts (undefined: all).
+struct ProbeComponent {
+  std::string name;
+  at::Tensor values;
+  at::Tensor present;
+};
+
+/// The floating-point fields of a reward-like value, e.g. total, format, length. Tokens outside the
+/// value's mask and absent rows do not count.
+std::vector<ProbeComponent> probe_components(const Value& value);
+
+/// The completions that probed values belong to, by batch; the last few are remembered.
+class BatchTexts {
+ public:
+  void remember(std::int64_t iteration, Value completions);
+  /// The completions of that batch, or null.
+  const struct Completions* find(std::int64_t batch) const;
+
+ private:
+  static constexpr std::size_t kKept = 16;
+  std::deque<Value> kept_;
+};
+
+/// `count` rows of the value chosen by a seeded reservoir (Vitter's algorithm R), in order of their rows:
+/// prompt and completion where the batch is known, scalars, components and per-token values.
+std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
+                                   const RandomKey& key);
+
+/// The first non-finite number of the value's main field, as "row 3" or "row 3, token 5"; "" if none.
+std::string first_nonfinite(const Value& value);
+
+}  // namespace rewardloom

@@ -1,0 +1,370 @@
+#include "engine/run/run.h"
+
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <oneapi/tbb/task_arena.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <thread>
+
+#include "engine/core/version.h"
+#include "engine/graph/checker.h"
+#include "engine/graph/hash.h"
+#include "engine/graph/override.h"
+#include "engine/graph/settings.h"
+#include "engine/io/checkpoint_files.h"
+#include "engine/run/devices.h"
+#include "engine/run/plan_runtime.h"
+#include "engine/run/recorder.h"
+#include "engine/run/state_store.h"
+
+namespace rewardloom {
+namespace fs = std::filesystem;
+
+namespace {
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string all_text(const std::vector<Problem>& problems) {
+  std::string text;
+  std::size_t errors = 0;
+  for (const Problem& problem : problems) {
+    if (problem.severity != Severity::error) continue;
+    ++errors;
+    text += (text.empty() ? "" : "\n") + format(problem);
+  }
+  return fmt::format("the graph has {} error{}\n{}", errors, errors == 1 ? "" : "s", text);
+}
+
+}  // namespace
+
+CheckFailed::CheckFailed(std::vector<Problem> problems)
+    : Failure("graph-errors", all_text(problems)), problems_(std::move(problems)) {}
+
+void limit_library_threads() {
+  at::set_num_threads(1);
+  // OpenBLAS keeps a pool of its own that LibTorch's setting does not reach.
+  using SetThreads = void (*)(int);
+  const auto set = reinterpret_cast<SetThreads>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (set != nullptr) set(1);
+}
+
+struct Run::Parts {
+  explicit Parts(const Registry& registry) : environment{registry, states, streams} {}
+  StateStore states;
+  DeviceStreams streams;
+  Environment environment;
+  std::unique_ptr<Plan> plan;
+  std::unique_ptr<Recorder> recorder;
+  std::unique_ptr<Watchdog> watchdog;
+  std::unique_ptr<oneapi::tbb::task_arena> arena;
+  std::unique_ptr<PlanRuntime> runtime;
+  std::vector<NodeRow> earlier_rows;  ///< of nodes before this process resumed the run
+};
+
+Run::Run(Document document, const Registry& registry, RunOptions options, RunObserver* observer)
+    : document_(std::move(document)),
+      registry_(registry),
+      options_(std::move(options)),
+      observer_(observer),
+      parts_(std::make_unique<Parts>(registry)) {
+  compile_plan();
+  open_folder();
+  start_parts();
+}
+
+Run::~Run() = default;
+
+const Plan& Run::plan() const { return *parts_->plan; }
+
+void Run::compile_plan() {
+  CheckResult result = check(document_, registry_.catalogue());
+  if (!result.ok()) throw CheckFailed(std::move(result.problems));
+  if (observer_) {
+    for (const Problem& problem : result.problems) observer_->problem(problem);
+  }
+  parts_->plan = std::make_unique<Plan>(compile(document_, registry_.catalogue()));
+}
+
+void Run::open_folder() {
+  const Json& settings = parts_->plan->settings;
+  if (options_.resume) {
+    folder_ = options_.folder;
+    const bool names_checkpoint = folder_.parent_path().filename() == "checkpoints";
+    if (names_checkpoint) folder_ = folder_.parent_path().parent_path();
+    info_ = read_run_info(folder_);
+    restore();
+  } else {
+    info_.graph_hash = graph_hash(document_);
+    info_.graph_file = document_.file.empty() ? "" : fs::absolute(document_.file).string();
+    info_.seed = options_.seed.value_or(settings.at("seed").get<std::uint64_t>());
+    info_.iterations = settings.at("iterations");
+    info_.started = unix_seconds();
+    info_.plugins = options_.plugins;
+  }
+  if (options_.iterations) info_.iterations = *options_.iterations;
+  info_.version = kVersion;
+  info_.libtorch = TORCH_VERSION;
+  info_.device = options_.device;
+  info_.threads = options_.threads > 0 ? options_.threads : settings.at("threads").get<int>();
+  if (info_.threads <= 0) info_.threads = static_cast<int>(std::thread::hardware_concurrency());
+  info_.state = "running";
+  info_.problem = nullptr;
+  if (options_.record && !options_.resume) {
+    const std::string stem = fs::path(document_.file).stem().string();
+    folder_ = make_run_folder(options_.parent, stem.empty() ? document_.name : stem);
+    write_graph(folder_, document_, *parts_->plan);
+  }
+  if (options_.record) write_run_info(folder_, info_);
+}
+
+void Run::restore() {
+  const fs::path checkpoints = folder_ / "checkpoints";
+  const bool named = options_.folder.parent_path().filename() == "checkpoints";
+  const std::vector<CheckpointInfo> list = list_checkpoints(checkpoints);
+  if (!named && list.empty()) return;
+  const CheckpointInfo info = verify_checkpoint(named ? options_.folder : list.back().path);
+  std::map<std::string, Package> states;
+  for (const auto& [file, key] : info.meta.at("states").items()) {
+    states[key.get<std::string>()] = load_checkpoint(info.path, file);
+  }
+  parts_->states.restore(std::move(states));
+  remove_checkpoints_after(checkpoints, info.iteration);
+  first_ = info.iteration;
+  completed_ = first_;
+  for (const Json& row : info.meta.value("nodes", Json::array())) {
+    NodeRow node;
+    node.node = row.at("node");
+    node.firings = row.at("firings");
+    node.seconds = row.at("seconds");
+    node.waiting_seconds = row.at("waiting_seconds");
+    node.failures = row.at("failures");
+    node.bytes = row.at("bytes");
+    parts_->earlier_rows.push_back(node);
+  }
+}
+
+void Run::start_parts() {
+  Environment& environment = parts_->environment;
+  environment.file = document_.file;
+  environment.run_dir = folder_.string();
+  environment.listener = observer_;
+  environment.device = parse_device(options_.device);
+  if (options_.record) {
+    RecorderOptions recorder;
+    recorder.folder = folder_;
+    recorder.samples = parts_->plan->settings.at("record_samples");
+    recorder.bins = parts_->plan->settings.at("record_bins");
+    recorder.seed = info_.seed;
+    if (options_.resume) recorder.resumed_at = first_;
+    parts_->recorder = std::make_unique<Recorder>(recorder);
+    environment.recorder = parts_->recorder.get();
+  }
+  WatchdogOptions watchdog;
+  watchdog.patience = options_.patience;
+  watchdog.report = [this](const Problem& problem) {
+    if (parts_->recorder) parts_->recorder->alarm(completed_, problem);
+    if (observer_) observer_->problem(problem);
+  };
+  watchdog.hung = [this](const Problem& problem) {
+    if (parts_->recorder) {
+      parts_->recorder->alarm(completed_, problem);
+      parts_->recorder->flush();
+    }
+    if (observer_) observer_->hung(problem);
+  };
+  parts_->watchdog = std::make_unique<Watchdog>(std::move(watchdog));
+  environment.watchdog = parts_->watchdog.get();
+  parts_->arena = std::make_unique<oneapi::tbb::task_arena>(info_.threads);
+  parts_->runtime = std::make_unique<PlanRuntime>(*parts_->plan, environment);
+}
+
+RunEnd Run::execute() {
+  if (parts_->recorder) {
+    parts_->recorder->event(first_, options_.resume ? "resume" : "start", "",
+                            {{"iterations", info_.iterations}, {"threads", info_.threads}});
+  }
+  if (observer_) observer_->started(*this);
+  const std::int64_t every = parts_->plan->settings.at("checkpoint_every");
+  RunEnd end = RunEnd::done;
+  try {
+    for (std::int64_t iteration = first_; iteration < info_.iterations; ++iteration) {
+      if (!wait_while_paused()) {
+        end = RunEnd::interrupted;
+        break;
+      }
+      apply_pending_set();
+      run_iteration(iteration);
+      const bool wanted = std::exchange(checkpoint_wanted_, false);
+      const bool due = every > 0 && completed_ % every == 0;
+      if ((due || wanted) && completed_ < info_.iterations) write_checkpoint(completed_);
+    }
+    if (completed_ > first_ || end == RunEnd::done) write_checkpoint(completed_);
+  } catch (const Failure& failure) {
+    failure_ = failure.problem();
+    end = RunEnd::failed;
+  }
+  finish(end);
+  return end;
+}
+
+void Run::run_iteration(std::int64_t iteration) {
+  const auto start = std::chrono::steady_clock::now();
+  parts_->arena->execute([&] { parts_->runtime->run({}, iteration, iteration, info_.seed); });
+  completed_ = iteration + 1;
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  info_.seconds += seconds;
+  if (observer_) observer_->iteration_done(iteration, seconds);
+}
+
+namespace {
+
+std::vector<NodeRow> summed(std::vector<NodeRow> rows, const std::vector<NodeRow>& earlier) {
+  for (NodeRow& row : rows) {
+    for (const NodeRow& before : earlier) {
+      if (before.node != row.node) continue;
+      row.firings += before.firings;
+      row.seconds += before.seconds;
+      row.waiting_seconds += before.waiting_seconds;
+      row.failures += before.failures;
+      row.bytes += before.bytes;
+    }
+  }
+  return rows;
+}
+
+Json node_row_json(const NodeRow& row) {
+  return {{"node", row.node},
+          {"firings", row.firings},
+          {"seconds", row.seconds},
+          {"waiting_seconds", row.waiting_seconds},
+          {"failures", row.failures},
+          {"bytes", row.bytes}};
+}
+
+}  // namespace
+
+void Run::write_checkpoint(std::int64_t completed) {
+  if (!options_.record) return;
+  std::vector<NodeRow> rows;
+  parts_->runtime->add_node_rows(rows, completed);
+  rows = summed(std::move(rows), parts_->earlier_rows);
+  Json node_rows = Json::array();
+  for (const NodeRow& row : rows) {
+    parts_->recorder->node(row);
+    node_rows.push_back(node_row_json(row));
+  }
+  // What the checkpoint stands for must be in the store before the checkpoint is there.
+  parts_->recorder->flush();
+  CheckpointWriter writer(folder_ / "checkpoints", completed);
+  Json states = Json::object();
+  for (const auto& [key, package] : parts_->states.save()) {
+    const std::string file = fmt::format("state-{:04}", states.size());
+    writer.add(file, package);
+    states[file] = key;
+  }
+  writer.set_meta({{"rewardloom", kVersion},
+                   {"graph_hash", info_.graph_hash},
+                   {"states", states},
+                   {"nodes", node_rows}});
+  const fs::path path = writer.commit(parts_->plan->settings.at("checkpoint_keep").get<int>());
+  info_.completed = completed;
+  write_run_info(folder_, info_);
+  parts_->recorder->event(completed, "checkpoint", "", {{"folder", path.filename().string()}});
+  if (observer_) observer_->checkpoint_written(completed, path.string());
+}
+
+void Run::finish(RunEnd end) {
+  info_.completed = completed_;
+  info_.state = end == RunEnd::done ? "done" : end == RunEnd::failed ? "failed" : "interrupted";
+  if (failure_) info_.problem = to_json(*failure_);
+  if (!options_.record) return;
+  if (failure_) parts_->recorder->alarm(completed_, *failure_);
+  parts_->recorder->event(completed_, info_.state, "",
+                          {{"dropped_values", parts_->recorder->dropped_values()},
+                           {"dropped_spans", parts_->recorder->dropped_spans()}});
+  try {
+    parts_->recorder->close();
+    write_run_info(folder_, info_);
+  } catch (const Failure& failure) {
+    // The first fault is the one to tell; a full disk shows up here a second time.
+    if (!failure_) failure_ = failure.problem();
+  }
+}
+
+// ---- commands ----
+
+bool Run::wait_while_paused() {
+  std::unique_lock lock(command_mutex_);
+  if (steps_ > 0) {
+    --steps_;
+    return !stop_;
+  }
+  const bool held = paused_ && !stop_;
+  if (held && observer_) observer_->paused(true);
+  command_.wait(lock, [&] { return !paused_ || steps_ > 0 || stop_; });
+  if (steps_ > 0) --steps_;
+  if (held && observer_) observer_->paused(paused_);
+  return !stop_;
+}
+
+void Run::stop() {
+  const std::lock_guard lock(command_mutex_);
+  stop_ = true;
+  command_.notify_all();
+}
+
+void Run::pause(bool paused) {
+  const std::lock_guard lock(command_mutex_);
+  paused_ = paused;
+  command_.notify_all();
+}
+
+void Run::step() {
+  const std::lock_guard lock(command_mutex_);
+  paused_ = true;
+  ++steps_;
+  command_.notify_all();
+}
+
+void Run::checkpoint() {
+  const std::lock_guard lock(command_mutex_);
+  checkpoint_wanted_ = true;
+}
+
+void Run::set(const std::string& assignment) {
+  Document changed = [&] {
+    const std::lock_guard lock(command_mutex_);
+    return replacement_ ? *replacement_ : document_;
+  }();
+  apply_override(changed, assignment, &registry_.catalogue());
+  CheckResult result = check(changed, registry_.catalogue());
+  if (!result.ok()) throw CheckFailed(std::move(result.problems));
+  const std::lock_guard lock(command_mutex_);
+  replacement_ = std::move(changed);
+}
+
+void Run::apply_pending_set() {
+  std::optional<Document> changed;
+  {
+    const std::lock_guard lock(command_mutex_);
+    changed.swap(replacement_);
+  }
+  if (!changed) return;
+  document_ = std::move(*changed);
+  parts_->runtime.reset();
+  compile_plan();
+  info_.graph_hash = graph_hash(document_);
+  if (options_.record) {
+    write_graph(folder_, document_, *parts_->plan);
+    parts_->recorder->event(completed_, "set", "", {{"graph_hash", info_.graph_hash}});
+  }
+  parts_->runtime = std::make_unique<PlanRuntime>(*parts_->plan, parts_->environment);
+}
+
+}  // namespace rewardloom

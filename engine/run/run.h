@@ -1,0 +1,119 @@
+// A run: a graph, checked and compiled, executed for some iterations into a run folder.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/core/registry.h"
+#include "engine/graph/document.h"
+#include "engine/graph/plan.h"
+#include "engine/run/environment.h"
+#include "engine/run/run_folder.h"
+
+namespace rewardloom {
+
+struct RunOptions {
+  std::optional<std::int64_t> iterations;
+  std::optional<std::uint64_t> seed;
+  std::string device = "cpu";
+  int threads = 0;                      ///< 0: the graph's setting, else all processors
+  std::filesystem::path parent = "runs";  ///< where the run folder is made
+  std::filesystem::path folder;         ///< resume: the run folder
+  bool resume = false;
+  bool record = true;
+  double patience = 30;                 ///< seconds after which a node is called slow
+  std::vector<std::string> plugins;     ///< remembered in run.json
+};
+
+enum class RunEnd { done, interrupted, failed };
+
+/// Hears of a run's iterations besides its metrics and problems.
+class RunObserver : public RunListener {
+ public:
+  virtual void started(const class Run& run) = 0;
+  virtual void iteration_done(std::int64_t iteration, double seconds) = 0;
+  virtual void checkpoint_written(std::int64_t iteration, const std::string& folder) = 0;
+  virtual void paused(bool is_paused) = 0;
+  /// A node ignored its deadline. The process has to end; what is on disk can be resumed.
+  virtual void hung(const Problem& problem) = 0;
+};
+
+class Run {
+ public:
+  /// Checks and compiles; opens the run folder or the one to be resumed. Throws Failure; what the
+  /// checker found is in `problems` of CheckFailed.
+  Run(Document document, const Registry& registry, RunOptions options, RunObserver* observer = nullptr);
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  /// Runs until done, stopped or failed. After a failure, `failure()` says why.
+  RunEnd execute();
+  const std::optional<Problem>& failure() const { return failure_; }
+
+  // Commands, from any thread; they take effect between iterations.
+  void stop();
+  void pause(bool paused);
+  void step();        ///< one iteration, then pause
+  void checkpoint();  ///< write one after this iteration
+  /// "node.param=value": the graph is checked and compiled anew, state stays. Throws Failure.
+  void set(const std::string& assignment);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const RunInfo& info() const { return info_; }
+  const Plan& plan() const;
+  std::int64_t first_iteration() const { return first_; }
+  std::int64_t iterations() const { return info_.iterations; }
+
+ private:
+  struct Parts;
+  void open_folder();
+  void compile_plan();
+  void restore();
+  bool wait_while_paused();
+  void run_iteration(std::int64_t iteration);
+  void write_checkpoint(std::int64_t completed);
+  void finish(RunEnd end);
+  void apply_pending_set();
+  void start_parts();
+
+  Document document_;
+  const Registry& registry_;
+  RunOptions options_;
+  RunObserver* observer_;
+  std::filesystem::path folder_;
+  RunInfo info_;
+  std::int64_t first_ = 0;
+  std::int64_t completed_ = 0;
+  std::optional<Problem> failure_;
+  std::unique_ptr<Parts> parts_;
+
+  std::mutex command_mutex_;
+  std::condition_variable command_;
+  bool stop_ = false;
+  bool paused_ = false;
+  int steps_ = 0;
+  bool checkpoint_wanted_ = false;
+  std::optional<Document> replacement_;
+};
+
+/// Thrown by Run when the graph does not check.
+class CheckFailed : public Failure {
+ public:
+  explicit CheckFailed(std::vector<Problem> problems);
+  const std::vector<Problem>& problems() const { return problems_; }
+
+ private:
+  std::vector<Problem> problems_;
+};
+
+/// Sets LibTorch's and OpenBLAS's own thread counts to 1: parallelism comes from oneTBB, in splits that
+/// do not depend on the thread count, so that results do not either.
+void limit_library_threads();
+
+}  // namespace rewardloom

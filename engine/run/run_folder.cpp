@@ -1,0 +1,109 @@
+#include "engine/run/run_folder.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cctype>
+#include <chrono>
+#include <fstream>
+
+#include "engine/io/durable_file.h"
+
+namespace rewardloom {
+namespace fs = std::filesystem;
+
+Json to_json(const RunInfo& info) {
+  Json json;
+  json["rewardloom"] = info.version;
+  json["libtorch"] = info.libtorch;
+  json["graph_file"] = info.graph_file;
+  json["graph_hash"] = info.graph_hash;
+  json["seed"] = info.seed;
+  json["device"] = info.device;
+  json["threads"] = info.threads;
+  json["iterations"] = info.iterations;
+  json["completed"] = info.completed;
+  json["state"] = info.state;
+  json["started"] = info.started;
+  json["seconds"] = info.seconds;
+  json["plugins"] = info.plugins;
+  if (!info.problem.is_null()) json["problem"] = info.problem;
+  return json;
+}
+
+RunInfo run_info_from_json(const Json& json) {
+  RunInfo info;
+  info.version = json.at("rewardloom");
+  info.libtorch = json.value("libtorch", "");
+  info.graph_file = json.at("graph_file");
+  info.graph_hash = json.at("graph_hash");
+  info.seed = json.at("seed");
+  info.device = json.value("device", "cpu");
+  info.threads = json.value("threads", 0);
+  info.iterations = json.at("iterations");
+  info.completed = json.value("completed", std::int64_t{0});
+  info.state = json.value("state", "");
+  info.started = json.value("started", 0.0);
+  info.seconds = json.value("seconds", 0.0);
+  info.plugins = json.value("plugins", std::vector<std::string>{});
+  if (json.contains("problem")) info.problem = json["problem"];
+  return info;
+}
+
+namespace {
+
+std::string folder_name(const std::string& graph_name) {
+  std::string name;
+  for (const char c : graph_name) {
+    name += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ? c : '-';
+  }
+  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  return fmt::format("{}-{:%Y%m%d-%H%M%S}", name.empty() ? "run" : name, fmt::localtime(
+                         std::chrono::system_clock::to_time_t(now)));
+}
+
+}  // namespace
+
+fs::path make_run_folder(const fs::path& parent, const std::string& graph_name) {
+  const std::string name = folder_name(graph_name);
+  try {
+    fs::create_directories(parent);
+    for (int count = 1;; ++count) {
+      const fs::path folder = parent / (count == 1 ? name : fmt::format("{}-{}", name, count));
+      if (fs::create_directory(folder)) return folder;
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw Failure("run-folder", fmt::format("{} cannot hold a run folder: {}", parent.string(),
+                                            error.code().message()),
+                  "choose another place with --out");
+  }
+}
+
+void write_run_info(const fs::path& folder, const RunInfo& info) {
+  write_durably(folder / "run.json", to_json(info).dump(2) + "\n");
+}
+
+RunInfo read_run_info(const fs::path& folder) {
+  std::ifstream file(folder / "run.json");
+  if (!file) {
+    throw Failure("run-folder", fmt::format("{} is no run folder: it has no run.json", folder.string()),
+                  "name a folder that `rewardloom run` has made");
+  }
+  try {
+    return run_info_from_json(Json::parse(file));
+  } catch (const nlohmann::json::exception& error) {
+    throw Failure("run-folder",
+                  fmt::format("{}/run.json is broken: {}", folder.string(), error.what()));
+  }
+}
+
+void write_graph(const fs::path& folder, const Document& document, const Plan& plan) {
+  Document resolved = document;
+  for (GraphNode& node : resolved.nodes) {
+    const int index = plan.node_index(node.name);
+    if (index >= 0) node.params = plan.nodes[static_cast<std::size_t>(index)].params;
+  }
+  resolved.save(folder / "graph.json");
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,114 @@
+#include "nodes/advantage/groups.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <unordered_map>
+
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+namespace {
+
+void require_rows(const char* what, const at::Tensor& tensor, std::int64_t rows) {
+  if (tensor.dim() == 1 && tensor.size(0) == rows) return;
+  throw Failure("bad-shape",
+                fmt::format("{} is {}, but there are {} rewards", what,
+                            c10::str("[", c10::Join(",", tensor.sizes().vec()), "]"), rows),
+                "rows must agree in number and order");
+}
+
+at::Tensor on_host(const at::Tensor& tensor, at::ScalarType type) {
+  return tensor.detach().to(at::kCPU, type).contiguous();
+}
+
+}  // namespace
+
+Groups::Groups(const at::Tensor& group, const at::Tensor& left_out, std::int64_t rows) {
+  if (!group.defined()) {
+    throw Failure("no-groups", "the rewards carry no group ids",
+                  "take rewards from a reward node that scores sampled completions");
+  }
+  if (!at::isIntegralType(group.scalar_type(), false)) {
+    throw Failure("bad-dtype", fmt::format("group ids are {}, but must be integers",
+                                           c10::toString(group.scalar_type())));
+  }
+  require_rows("group", group, rows);
+  const at::Tensor ids = on_host(group, at::kLong);
+  at::Tensor skipped;
+  if (left_out.defined()) {
+    require_rows("absent", left_out, rows);
+    skipped = on_host(left_out, at::kBool);
+  }
+  const std::int64_t* const id = ids.data_ptr<std::int64_t>();
+  const bool* const skip = skipped.defined() ? skipped.data_ptr<bool>() : nullptr;
+
+  std::unordered_map<std::int64_t, std::size_t> index;
+  std::vector<std::size_t> sizes;
+  std::vector<std::size_t> group_of(static_cast<std::size_t>(rows));
+  std::size_t kept = 0;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (skip != nullptr && skip[row]) continue;
+    const auto [entry, fresh] = index.try_emplace(id[row], sizes.size());
+    if (fresh) sizes.push_back(0);
+    ++sizes[entry->second];
+    group_of[static_cast<std::size_t>(row)] = entry->second;
+    ++kept;
+  }
+  starts_.resize(sizes.size() + 1, 0);
+  for (std::size_t g = 0; g < sizes.size(); ++g) starts_[g + 1] = starts_[g] + sizes[g];
+  rows_.resize(kept);
+  std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (skip != nullptr && skip[row]) continue;
+    rows_[next[group_of[static_cast<std::size_t>(row)]]++] = row;
+  }
+}
+
+Moments::Moments(const std::vector<double>& values, std::span<const std::int64_t> rows)
+    : count(rows.size()) {
+  if (rows.empty()) return;
+  const double first = values[static_cast<std::size_t>(rows[0])];
+  double sum = 0;
+  for (const std::int64_t row : rows) {
+    const double value = values[static_cast<std::size_t>(row)];
+    constant = constant && value == first;
+    sum += value;
+  }
+  mean = constant ? first : sum / static_cast<double>(count);
+  if (constant) return;
+  for (const std::int64_t row : rows) {
+    const double distance = values[static_cast<std::size_t>(row)] - mean;
+    squares += distance * distance;
+  }
+}
+
+double Moments::spread(bool sample) const {
+  const std::size_t lost = sample ? 1 : 0;
+  return count <= lost ? 0 : std::sqrt(squares / static_cast<double>(count - lost));
+}
+
+std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,
+                                const char* what) {
+  if (values.dim() != 1) {
+    throw Failure("bad-shape", fmt::format("{} must be [N], but has {} dimensions", what,
+                                           values.dim()));
+  }
+  const at::Tensor numbers = on_host(values, at::kDouble);
+  if (left_out.defined()) require_rows("absent", left_out, values.size(0));
+  const at::Tensor skipped = left_out.defined() ? on_host(left_out, at::kBool) : at::Tensor();
+  const double* const number = numbers.data_ptr<double>();
+  std::vector<double> out(number, number + numbers.numel());
+  for (std::size_t row = 0; row < out.size(); ++row) {
+    if (skipped.defined() && skipped.data_ptr<bool>()[row]) {
+      out[row] = 0;
+    } else if (!std::isfinite(out[row])) {
+      throw Failure("not-finite", fmt::format("{} of row {} is {}", what, row, out[row]),
+                    "mark rows that could not be scored as absent");
+    }
+  }
+  return out;
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,112 @@
+#include "nodes/advantage/leave_one_out.h"
+
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "engine/core/registry.h"
+#include "engine/core/step.h"
+#include "nodes/advantage/groups.h"
+
+namespace rewardloom {
+namespace {
+
+/// Moments that can be merged (Chan, Golub, LeVeque 1979); equal values leave exactly no spread.
+struct Running {
+  double count = 0;
+  double mean = 0;
+  double squares = 0;
+
+  Running with(double value) const { return merged({1, value, 0}); }
+  Running merged(const Running& other) const {
+    if (count == 0) return other;
+    if (other.count == 0) return *this;
+    const double both = count + other.count;
+    const double distance = other.mean - mean;
+    return {both, mean + distance * other.count / both,
+            squares + other.squares + distance * distance * count * other.count / both};
+  }
+};
+
+/// For each member of a group the moments of all others.
+std::vector<Running> moments_of_others(const std::vector<double>& reward,
+                                       std::span<const std::int64_t> rows) {
+  std::vector<Running> others(rows.size());
+  Running before;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    others[i] = before;
+    before = before.with(reward[static_cast<std::size_t>(rows[i])]);
+  }
+  Running after;
+  for (std::size_t i = rows.size(); i-- > 0;) {
+    others[i] = others[i].merged(after);
+    after = after.with(reward[static_cast<std::size_t>(rows[i])]);
+  }
+  return others;
+}
+
+}  // namespace
+
+LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const at::Tensor& group,
+                                               const at::Tensor& absent,
+                                               const LeaveOneOutOptions& options) {
+  const std::vector<double> reward = finite_rows(rewards, absent, "the reward");
+  const Groups groups(group, absent, rewards.size(0));
+  std::vector<double> advantage(reward.size(), 0.0);
+  std::vector<double> baseline(reward.size(), 0.0);
+  std::vector<double> spread(reward.size(), 0.0);
+  for (std::size_t g = 0; g < groups.count(); ++g) {
+    const auto rows = groups.rows(g);
+    const std::vector<Running> others = moments_of_others(reward, rows);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto row = static_cast<std::size_t>(rows[i]);
+      if (rows.size() == 1) {
+        if (options.singleton == Singleton::raw) advantage[row] = reward[row];
+        baseline[row] = reward[row] - advantage[row];
+        continue;
+      }
+      baseline[row] = others[i].mean;
+      if (others[i].count > 1) {
+        spread[row] = std::sqrt(others[i].squares / (others[i].count - 1));
+      }
+      advantage[row] = reward[row] - baseline[row];
+      if (options.scale == LeaveOneOutScale::leave_one_out_std) {
+        advantage[row] /= spread[row] + options.epsilon;
+      }
+    }
+  }
+  return {like_rewards(advantage, rewards), like_rewards(baseline, rewards),
+          like_rewards(spread, rewards)};
+}
+
+struct LeaveOneOut final : Node {
+  Input<Rewards> rewards{this, "rewards", "one reward per completion, with group ids",
+                         {.needs = {{"group_size", {{"min", 2}}}}}};
+  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Output<Values> baseline{this, "baseline", "mean reward of the others of the group"};
+  Output<Values> spread{this, "std", "sample spread of the others"};
+  Param<LeaveOneOutScale> scale{this, "scale", LeaveOneOutScale::none,
+                                "what divides the difference"};
+  Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread, where there is a scale",
+                        {.min = 0}};
+  Param<Singleton> singleton{this, "singleton", Singleton::zero,
+                             "advantage of a group with one scored member"};
+  TraitsMember traits{this, {.pure = true}};
+  Synonyms words{this, {"RLOO", "leave one out", "baseline"}};
+  Doc doc{this,
+          "A_i = r_i - mean of r_j over the other rows j of i's group; [N] -> [N].\n"
+          "Absent rows are among nobody's others and get 0."};
+
+  void run(Step& step) const override {
+    const Rewards& r = step[rewards];
+    const LeaveOneOutAdvantages result = leave_one_out_advantages(
+        r.total, r.group, r.absent, {scale(), epsilon(), singleton()});
+    step[advantages] = Advantages{result.advantages, r};
+    step[baseline] = Values{result.baseline, r.batch};
+    step[spread] = Values{result.spread, r.batch};
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(LeaveOneOut, "Leave-one-out advantage (RLOO)", "arXiv:2402.14740")

@@ -1,0 +1,29 @@
+// Normalisation of a per-token tensor over all action tokens of a batch.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "nodes/advantage/group.h"
+
+namespace rewardloom {
+
+enum class EpsilonMode { add, floor };
+constexpr auto choices(EpsilonMode) {
+  return std::to_array<Choice<EpsilonMode>>({
+      {EpsilonMode::add, "add", "rsqrt(variance + epsilon), as verl and TRL do"},
+      {EpsilonMode::floor, "floor", "rsqrt(max(variance, epsilon)), as OpenRLHF does"},
+  });
+}
+
+struct WhitenOptions {
+  Divisor variance = Divisor::sample;
+  double epsilon = 1e-8;
+  EpsilonMode epsilon_mode = EpsilonMode::add;
+  bool shift_mean = true;
+};
+
+/// Zero mean and unit spread over the tokens of the mask. values [N,T] (or [N]), mask of the same shape
+/// -> the same shape, 0 outside the mask. Equal values, and a single one, give exactly the mean they keep
+/// (0 with shift_mean).
+at::Tensor whiten(const at::Tensor& values, const at::Tensor& mask, const WhitenOptions& options);
+
+}  // namespace rewardloom

@@ -1,0 +1,87 @@
+#include "nodes/loss/aggregate.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+namespace rewardloom {
+namespace {
+
+std::int64_t needed_length(const AggregateOptions& options) {
+  if (options.norm_length) return *options.norm_length;
+  throw Failure("norm-length-missing",
+                "the loss is divided by a constant length, but norm_length is not set",
+                "set norm_length, e.g. to the maximum number of new tokens");
+}
+
+/// Rows that count, as a tensor so that nothing waits for the device.
+at::Tensor row_count(const at::Tensor& mask, EmptyRows empty_rows) {
+  if (empty_rows == EmptyRows::count) {
+    return at::full({}, static_cast<double>(mask.size(0)), mask.options().dtype(at::kDouble));
+  }
+  return mask.any(-1).sum().to(at::kDouble);
+}
+
+at::Tensor divided(const at::Tensor& sum, const std::optional<double>& total,
+                   const at::Tensor& counted) {
+  if (total) return sum / *total;
+  return sum / counted.clamp_min(1).to(sum.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
+                     const AggregateOptions& options, const LossBatch& batch) {
+  const at::Tensor kept = at::where(mask, token_loss, at::zeros({}, token_loss.options()));
+  switch (options.mode) {
+    case Aggregate::token_mean:
+      return divided(kept.sum(), batch.total_tokens, mask.sum());
+    case Aggregate::token_sum_norm:
+      return kept.sum() / static_cast<double>(needed_length(options));
+    case Aggregate::seq_mean_token_sum:
+      return divided(kept.sum(), batch.total_sequences, row_count(mask, options.empty_rows));
+    case Aggregate::seq_mean_token_sum_norm:
+      return divided(kept.sum() / static_cast<double>(needed_length(options)),
+                     batch.total_sequences, row_count(mask, options.empty_rows));
+    case Aggregate::seq_mean_token_mean:
+      break;
+  }
+  const at::Tensor lengths = mask.sum(-1).clamp_min(1).to(kept.scalar_type());
+  return divided((kept.sum(-1) / lengths).sum(), batch.total_sequences,
+                 row_count(mask, options.empty_rows));
+}
+
+at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask) {
+  const at::Tensor numbers = values.detach().to(at::isFloatingType(values.scalar_type())
+                                                    ? values.scalar_type()
+                                                    : at::ScalarType(at::kFloat));
+  const at::Tensor kept = at::where(mask, numbers, at::zeros({}, numbers.options()));
+  return kept.sum() / mask.sum().clamp_min(1);
+}
+
+RuleDeclaration AggregateParams::needs_length() {
+  return {{{"aggregate", {"seq_mean_token_sum_norm", "token_sum_norm"}}},
+          {{"norm_length", {{"set", true}}}},
+          "the loss is divided by a constant length, but norm_length is not set",
+          "set norm_length, e.g. to the maximum number of new tokens"};
+}
+
+at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {
+  const at::Tensor& value = batch.at(name);
+  if (value.sizes() != mask.sizes()) {
+    throw Failure("bad-shape",
+                  c10::str(name, " is ", value.sizes(), ", but the mask is ", mask.sizes()),
+                  "rows and tokens of all arguments of a loss must agree");
+  }
+  return at::where(mask, value, at::zeros({}, value.options().requires_grad(false)));
+}
+
+at::Tensor mask_argument(const LossBatch& batch) {
+  const at::Tensor& mask = batch.at("mask");
+  if (mask.dim() != 2) {
+    throw Failure("bad-shape", fmt::format("the mask must be [N,T], but has {} dimensions",
+                                           mask.dim()));
+  }
+  return mask.to(at::kBool);
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,57 @@
+#include "nodes/loss/entropy.h"
+
+#include <torch/types.h>
+
+#include "engine/core/registry.h"
+#include "nodes/loss/aggregate.h"
+
+namespace rewardloom {
+
+at::Tensor token_entropy(const at::Tensor& logits) {
+  const at::Tensor log_probs = logits.log_softmax(-1);
+  const at::Tensor possible = at::isfinite(log_probs);
+  const at::Tensor finite = at::where(possible, log_probs, at::zeros({}, log_probs.options()));
+  return -(log_probs.exp() * finite).sum(-1);
+}
+
+struct EntropyLoss final : LossNode {
+  Argument entropy{this, "entropy", "N,T", "of the current policy, where the optimizer has it",
+                   {.optional = true, .differentiable = true}};
+  Argument logits{this, "logits", "N,T,V", "else those from which it is computed",
+                  {.optional = true, .differentiable = true}};
+  Argument mask{this, "mask", "N,T", "action tokens"};
+  Param<double> coefficient{this, "coefficient", 1.0,
+                            "factor; a negative one rewards entropy (verl subtracts it)"};
+  AggregateParams aggregate{this};
+  Synonyms words{this, {"entropy bonus", "exploration"}};
+  Doc doc{this,
+          "loss = coefficient * aggregate(H), H = -sum p log p per action token [N,T], in nats.\n"
+          "The loss is minimised: a positive coefficient makes the policy more certain, a negative "
+          "one, e.g. -0.001, is the usual entropy bonus."};
+
+  LossResult evaluate(const LossBatch& batch) const override {
+    const at::Tensor tokens = mask_argument(batch);
+    const at::Tensor h = entropy_of(batch, tokens);
+    LossResult result;
+    result.loss = coefficient() * rewardloom::aggregate(h, tokens, aggregate(), batch);
+    result.outputs = {{"entropy", h.detach()}, {"entropy_mean", masked_mean(h, tokens)}};
+    return result;
+  }
+
+ private:
+  static at::Tensor entropy_of(const LossBatch& batch, const at::Tensor& mask) {
+    if (batch.has("entropy")) return masked_argument(batch, "entropy", mask);
+    const at::Tensor& z = batch.at("logits");
+    if (z.dim() != 3 || z.size(0) != mask.size(0) || z.size(1) != mask.size(1)) {
+      throw Failure("bad-shape",
+                    c10::str("logits are ", z.sizes(), ", but the mask is ", mask.sizes()),
+                    "logits are [N,T,V] for the same rows and tokens as the mask");
+    }
+    const at::Tensor zero = at::zeros({}, z.options().requires_grad(false));
+    return at::where(mask, token_entropy(at::where(mask.unsqueeze(-1), z, zero)), zero);
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(EntropyLoss, "Entropy", "arXiv:1602.01783")

@@ -1,0 +1,102 @@
+#include "nodes/sample/sampler.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+
+namespace {
+
+void check(const at::Tensor& logits, const SamplingOptions& options) {
+  if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p > 0) || options.top_p > 1) {
+    throw Failure("sampling-options",
+                  fmt::format("temperature {}, top_k {} and top_p {} do not make a distribution",
+                              options.temperature, options.top_k, options.top_p),
+                  "temperature and top_k are at least 0, top_p is above 0 and at most 1");
+  }
+  const at::Tensor finite = logits.isfinite().all(1);
+  if (finite.all().item<bool>()) return;
+  throw Failure("non-finite-logits",
+                fmt::format("row {} of the logits holds an infinity or no number",
+                            finite.logical_not().nonzero()[0].item<std::int64_t>()),
+                "the weights have diverged; lower the learning rate");
+}
+
+/// The id at which the cumulated weights e^((z - highest) / T) exceed uniform times their sum.
+std::int64_t pick(const float* row, const bool* support, std::int64_t vocab, double inverse,
+                  double uniform, std::vector<double>& weights) {
+  float highest = row[0];
+  for (std::int64_t i = 1; i < vocab; ++i) highest = std::max(highest, row[i]);
+  double total = 0;
+  std::int64_t last = 0;
+  for (std::int64_t i = 0; i < vocab; ++i) {
+    weights[i] = support != nullptr && !support[i]
+                     ? 0.0
+                     : static_cast<double>(std::exp(static_cast<float>((row[i] - highest) * inverse)));
+    total += weights[i];
+    if (weights[i] > 0) last = i;
+  }
+  const double wanted = uniform * total;
+  double cumulated = 0;
+  for (std::int64_t i = 0; i < last; ++i) {
+    cumulated += weights[i];
+    if (cumulated > wanted) return i;
+  }
+  return last;
+}
+
+at::Tensor pick_all(const at::Tensor& logits, const at::Tensor& uniforms,
+                    const SamplingOptions& options) {
+  const std::int64_t rows = logits.size(0), vocab = logits.size(1);
+  const at::Tensor support =
+      options.truncates() ? support_of(logits, options).contiguous() : at::Tensor();
+  at::Tensor tokens = at::empty({rows}, at::kLong);
+  std::vector<double> weights(vocab);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const bool* kept = support.defined() ? support.data_ptr<bool>() + r * vocab : nullptr;
+    tokens.data_ptr<std::int64_t>()[r] =
+        pick(logits.data_ptr<float>() + r * vocab, kept, vocab, 1.0 / options.temperature,
+             uniforms.data_ptr<double>()[r], weights);
+  }
+  return tokens;
+}
+
+/// The same on another device, where a row's sums may be taken in another order.
+at::Tensor pick_on_device(const at::Tensor& logits, const at::Tensor& uniforms,
+                          const SamplingOptions& options) {
+  at::Tensor z = logits.to(at::kDouble) / options.temperature;
+  if (options.truncates()) {
+    z = z.masked_fill(support_of(logits, options).logical_not(),
+                      -std::numeric_limits<double>::infinity());
+  }
+  const at::Tensor cumulated = z.softmax(1).cumsum(1);
+  const at::Tensor wanted =
+      uniforms.to(z.device()).unsqueeze(1) * cumulated.narrow(1, z.size(1) - 1, 1);
+  return cumulated.le(wanted).sum(1).clamp_max(z.size(1) - 1);
+}
+
+}  // namespace
+
+SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms,
+                            const SamplingOptions& options) {
+  check(logits, options);
+  const bool on_cpu = logits.device().is_cpu() && logits.scalar_type() == at::kFloat;
+  at::Tensor tokens;
+  if (options.temperature == 0) {
+    // argmax promises no order among equals; the stable sort behind support_of does.
+    tokens = support_of(logits, {1.0, 1, 1.0}).to(at::kLong).argmax(1);
+  } else {
+    tokens = on_cpu ? pick_all(logits.contiguous(), uniforms, options)
+                    : pick_on_device(logits, uniforms, options);
+  }
+  SamplingOptions of_statistics = options;
+  if (options.temperature == 0) of_statistics = {};
+  const TokenStatistics statistics = token_statistics(logits, tokens, of_statistics);
+  return {tokens.to(at::kCPU), statistics.log_probs.to(at::kCPU), statistics.entropy.to(at::kCPU)};
+}
+
+}  // namespace rewardloom

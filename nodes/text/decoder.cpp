@@ -1,0 +1,272 @@
+#include "nodes/text/decoder.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/core/problem.h"
+#include "nodes/text/aten_network.h"
+#include "nodes/text/cpu_network.h"
+
+namespace rewardloom {
+
+/// Memory of passes between their uses.
+class ActivationPool {
+ public:
+  std::unique_ptr<Activations> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique<Activations>();
+    std::unique_ptr<Activations> last = std::move(free_.back());
+    free_.pop_back();
+    return last;
+  }
+  void give(std::unique_ptr<Activations> activations) {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < most) free_.push_back(std::move(activations));
+  }
+
+ private:
+  static constexpr std::size_t most = 16;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Activations>> free_;
+};
+
+namespace {
+
+class Borrowed {
+ public:
+  explicit Borrowed(std::shared_ptr<ActivationPool> pool)
+      : pool_(std::move(pool)), activations_(pool_->take()) {}
+  ~Borrowed() { pool_->give(std::move(activations_)); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  Activations& operator*() { return *activations_; }
+
+ private:
+  std::shared_ptr<ActivationPool> pool_;
+  std::unique_ptr<Activations> activations_;
+};
+
+class KernelScoring final : public ScoringPass {
+ public:
+  KernelScoring(const ModelConfig& config, std::shared_ptr<const CpuNetwork> network,
+                std::shared_ptr<ActivationPool> pool, const TokenSequences& sequences,
+                bool with_gradient)
+      : network_(std::move(network)), memory_(std::move(pool)) {
+    std::int64_t longest = 1;
+    for (std::size_t i = 0; i < sequences.tokens.size(); ++i) {
+      const auto& row = sequences.tokens[i];
+      for (const std::int64_t at : sequences.wanted[i]) selected_.push_back(tokens_.size() + at);
+      for (std::size_t t = 0; t < row.size(); ++t) tokens_.add(row[t], t, i);
+      lengths_.push_back(static_cast<std::int64_t>(row.size()));
+      longest = std::max(longest, lengths_.back());
+    }
+    KeyValueCache cache(config, 1, static_cast<std::int64_t>(lengths_.size()), longest);
+    logits_ = at::empty({static_cast<std::int64_t>(selected_.size()), config.vocab_size});
+    network_->forward(tokens_, cache, selected_, *memory_, with_gradient,
+                      logits_.data_ptr<float>());
+  }
+
+  void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
+    const at::Tensor d = d_logits.to(at::kFloat).contiguous();
+    network_->backward(tokens_, lengths_, selected_, *memory_, d.data_ptr<float>(), gradients);
+  }
+
+ private:
+  std::shared_ptr<const CpuNetwork> network_;
+  Borrowed memory_;
+  FlatTokens tokens_;
+  std::vector<std::int64_t> lengths_, selected_;
+};
+
+class KernelSession final : public DecodingSession {
+ public:
+  KernelSession(const ModelConfig& config, std::shared_ptr<const CpuNetwork> network,
+                std::shared_ptr<ActivationPool> pool, std::int64_t slots, std::int64_t capacity)
+      : vocab_(config.vocab_size),
+        network_(std::move(network)),
+        memory_(std::move(pool)),
+        cache_(config, config.layers, slots, capacity),
+        lengths_(slots, 0) {}
+
+  at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
+                     const std::vector<std::int64_t>& prompt_of_slot) override {
+    // The first slot of each prompt computes it; the others copy.
+    std::vector<std::int64_t> slot_of_prompt(prompts.size(), -1), last, row_of_prompt(prompts.size());
+    FlatTokens tokens;
+    for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
+      const std::int64_t p = prompt_of_slot[slot];
+      lengths_[slot] = static_cast<std::int64_t>(prompts[p].size());
+      if (slot_of_prompt[p] >= 0) continue;
+      slot_of_prompt[p] = static_cast<std::int64_t>(slot);
+      row_of_prompt[p] = static_cast<std::int64_t>(last.size());
+      for (std::size_t t = 0; t < prompts[p].size(); ++t) tokens.add(prompts[p][t], t, slot);
+      last.push_back(tokens.size() - 1);
+    }
+    const at::Tensor logits = run(tokens, last);
+    std::vector<std::int64_t> rows;
+    for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
+      const std::int64_t p = prompt_of_slot[slot], source = slot_of_prompt[p];
+      if (source != static_cast<std::int64_t>(slot)) {
+        cache_.copy_slot(source, static_cast<std::int64_t>(slot), lengths_[slot]);
+      }
+      rows.push_back(row_of_prompt[p]);
+    }
+    return logits.index_select(0, at::tensor(rows, at::TensorOptions().dtype(at::kLong)));
+  }
+
+  at::Tensor step(const std::vector<std::int64_t>& slots,
+                  const std::vector<std::int64_t>& tokens) override {
+    FlatTokens flat;
+    std::vector<std::int64_t> all;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      flat.add(tokens[i], lengths_[slots[i]]++, slots[i]);
+      all.push_back(static_cast<std::int64_t>(i));
+    }
+    return run(flat, all);
+  }
+
+ private:
+  at::Tensor run(const FlatTokens& tokens, const std::vector<std::int64_t>& selected) {
+    at::Tensor logits = at::empty({static_cast<std::int64_t>(selected.size()), vocab_});
+    network_->forward(tokens, cache_, selected, *memory_, false, logits.data_ptr<float>());
+    return logits;
+  }
+
+  std::int64_t vocab_;
+  std::shared_ptr<const CpuNetwork> network_;
+  Borrowed memory_;
+  KeyValueCache cache_;
+  std::vector<std::int64_t> lengths_;
+};
+
+}  // namespace
+
+std::int64_t TokenSequences::wanted_count() const {
+  std::int64_t count = 0;
+  for (const auto& list : wanted) count += static_cast<std::int64_t>(list.size());
+  return count;
+}
+
+Decoder::Decoder(ModelConfig config, WeightMap weights)
+    : config_(std::move(config)),
+      weights_(std::move(weights)),
+      mutex_(std::make_unique<std::mutex>()),
+      pool_(std::make_shared<ActivationPool>()) {
+  check_weights(config_, weights_);
+}
+
+Decoder::Decoder(Decoder&&) noexcept = default;
+Decoder& Decoder::operator=(Decoder&&) noexcept = default;
+Decoder::~Decoder() = default;
+
+Decoder Decoder::load(const std::filesystem::path& folder) {
+  ModelConfig config = read_model_config(folder);
+  WeightMap weights = load_weights(folder, config);
+  return Decoder(std::move(config), std::move(weights));
+}
+
+c10::Device Decoder::device() const { return weights_.begin()->second.device(); }
+
+Decoder Decoder::copy() const {
+  WeightMap weights;
+  for (const auto& [name, tensor] : weights_) weights[name] = tensor.detach().clone();
+  return Decoder(config_, std::move(weights));
+}
+
+void Decoder::to(c10::Device device) {
+  for (auto& [name, tensor] : weights_) tensor = tensor.to(device);
+  weights_changed();
+}
+
+void Decoder::assign(const WeightMap& weights) {
+  check_weights(config_, weights);
+  const c10::NoGradGuard no_gradient;
+  for (auto& [name, tensor] : weights_) tensor.copy_(weights.at(name));
+  weights_changed();
+}
+
+void Decoder::weights_changed() {
+  const std::lock_guard lock(*mutex_);
+  network_.reset();
+}
+
+WeightMap Decoder::zero_gradients() const {
+  WeightMap gradients;
+  for (const auto& [name, tensor] : weights_) gradients[name] = at::zeros_like(tensor);
+  return gradients;
+}
+
+bool Decoder::has_own_kernels() const {
+  const at::Tensor& any = weights_.begin()->second;
+  return any.device().is_cpu() && any.scalar_type() == at::kFloat;
+}
+
+std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
+  const std::lock_guard lock(*mutex_);
+  if (!network_ || (with_gradient && !network_->with_gradient())) {
+    network_ = std::make_shared<const CpuNetwork>(config_, weights_, with_gradient);
+  }
+  return network_;
+}
+
+void Decoder::check_tokens(const std::vector<std::vector<std::int64_t>>& sequences) const {
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const auto& row = sequences[i];
+    if (row.empty()) {
+      throw Failure("empty-sequence", fmt::format("sequence {} has no token", i),
+                    "start prompts with a token, e.g. the tokenizer's begin token");
+    }
+    if (static_cast<std::int64_t>(row.size()) > config_.max_positions) {
+      throw Failure("context-length",
+                    fmt::format("sequence {} has {} tokens, the model has {} positions", i,
+                                row.size(), config_.max_positions),
+                    "shorten the prompts or max_tokens");
+    }
+    for (const std::int64_t token : row) {
+      if (token >= 0 && token < config_.vocab_size) continue;
+      throw Failure("token-range",
+                    fmt::format("token {} of sequence {} is not below the vocabulary size {}", token,
+                                i, config_.vocab_size),
+                    "model and tokenizer must belong together");
+    }
+  }
+}
+
+at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& mask,
+                           const WeightMap& weights) const {
+  const at::Tensor all = mask.defined() ? mask : at::ones(tokens.sizes(), tokens.options().dtype(at::kBool));
+  return network_hidden(config_, weights, tokens, masked_view(all), nullptr);
+}
+
+at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& mask,
+                            const WeightMap& weights) const {
+  return network_head(config_, weights, hidden(tokens, mask, weights));
+}
+
+std::unique_ptr<ScoringPass> Decoder::score(const TokenSequences& sequences,
+                                            bool with_gradient) const {
+  check_tokens(sequences.tokens);
+  if (has_own_kernels()) {
+    return std::make_unique<KernelScoring>(config_, network(with_gradient), pool_, sequences,
+                                           with_gradient);
+  }
+  return score_with_operators(config_, weights_, sequences, with_gradient);
+}
+
+std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_t capacity) const {
+  if (capacity > config_.max_positions) {
+    throw Failure("context-length",
+                  fmt::format("prompt and answer may reach {} tokens, the model has {} positions",
+                              capacity, config_.max_positions),
+                  "shorten the prompts or max_tokens");
+  }
+  if (has_own_kernels()) {
+    return std::make_unique<KernelSession>(config_, network(false), pool_, slots, capacity);
+  }
+  return decode_with_operators(config_, weights_, capacity);
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,105 @@
+// A decoder-only language model: weights, log-probabilities with gradients, and decoding with a cache.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "nodes/text/model_config.h"
+#include "nodes/text/model_weights.h"
+
+namespace rewardloom {
+
+class CpuNetwork;
+class ActivationPool;
+
+/// Sequences without padding, and the positions whose next-token logits are wanted.
+struct TokenSequences {
+  std::vector<std::vector<std::int64_t>> tokens;
+  std::vector<std::vector<std::int64_t>> wanted;  ///< rising positions of each sequence
+  std::int64_t wanted_count() const;
+};
+
+/// A forward pass over whole sequences; `logits` [wanted, vocab_size] come in the order of the
+/// sequences and carry no gradient of their own.
+class ScoringPass {
+ public:
+  virtual ~ScoringPass() = default;
+  const at::Tensor& logits() const { return logits_; }
+  /// Adds d loss / d weight to `gradients` (see Decoder::zero_gradients), given d loss / d logits.
+  /// To be called at most once, and only after a pass that was asked for gradients.
+  virtual void backward(const at::Tensor& d_logits, WeightMap& gradients) = 0;
+
+ protected:
+  at::Tensor logits_;
+};
+
+/// Decoding of `slots` sequences token by token, keys and values kept.
+class DecodingSession {
+ public:
+  virtual ~DecodingSession() = default;
+  /// Computes each prompt once and shares it: slot i starts from prompts[prompt_of_slot[i]].
+  /// Returns the next-token logits [slots, vocab_size].
+  virtual at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
+                             const std::vector<std::int64_t>& prompt_of_slot) = 0;
+  /// Appends tokens[i] to slot slots[i]; returns the next-token logits [slots.size(), vocab_size].
+  virtual at::Tensor step(const std::vector<std::int64_t>& slots,
+                          const std::vector<std::int64_t>& tokens) = 0;
+};
+
+/// On the CPU in float32 the passes run in this project's own kernels: what a sequence gets depends
+/// bit by bit on that sequence alone, so that sampling and training agree exactly. On any other
+/// device they run in LibTorch's operators. Const members may be called from several threads.
+class Decoder {
+ public:
+  /// Failure `model-weights` where they do not fit.
+  Decoder(ModelConfig config, WeightMap weights);
+  static Decoder load(const std::filesystem::path& folder);
+  Decoder(Decoder&&) noexcept;
+  Decoder& operator=(Decoder&&) noexcept;
+  ~Decoder();
+
+  const ModelConfig& config() const { return config_; }
+  const WeightMap& weights() const { return weights_; }
+  c10::Device device() const;
+  /// A deep copy.
+  Decoder copy() const;
+  void to(c10::Device device);
+  /// New values of the same shapes, copied into the weights in place.
+  void assign(const WeightMap& weights);
+  /// To be called after the weights' values were changed in place.
+  void weights_changed();
+
+  /// Logits [N,T,V] in LibTorch's operators, differentiable with respect to `weights` (under the
+  /// names of weights()). tokens [N,T] int64; mask [N,T] bool is false on padding, left or right;
+  /// undefined means none. Logits at padding mean nothing.
+  at::Tensor forward(const at::Tensor& tokens, const at::Tensor& mask,
+                     const WeightMap& weights) const;
+  /// As forward, before the head: the normalised hidden states [N,T,D].
+  at::Tensor hidden(const at::Tensor& tokens, const at::Tensor& mask,
+                    const WeightMap& weights) const;
+
+  /// Failure `context-length` for a sequence longer than the model's positions, `token-range` for a
+  /// token that is not in its vocabulary.
+  std::unique_ptr<ScoringPass> score(const TokenSequences& sequences, bool with_gradient) const;
+  /// `capacity` tokens per sequence, prompt included.
+  std::unique_ptr<DecodingSession> decode(std::int64_t slots, std::int64_t capacity) const;
+  /// Zeros under the weights' names.
+  WeightMap zero_gradients() const;
+
+ private:
+  bool has_own_kernels() const;
+  std::shared_ptr<const CpuNetwork> network(bool with_gradient) const;
+  void check_tokens(const std::vector<std::vector<std::int64_t>>& sequences) const;
+
+  ModelConfig config_;
+  WeightMap weights_;
+  mutable std::unique_ptr<std::mutex> mutex_;
+  mutable std::shared_ptr<const CpuNetwork> network_;
+  std::shared_ptr<ActivationPool> pool_;
+};
+
+}  // namespace rewardloom

@@ -1,0 +1,83 @@
+// Sixteen floats at a time, for code that is compiled once per instruction set.
+#pragma once
+#include <cstdint>
+#include <limits>
+
+// GCC warns that such vectors have no stable calling convention; they never leave an inline function.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+/// Compiles a function for AVX-512, for AVX2 and for the base line, and picks one when it is loaded.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define REWARDLOOM_VECTORISED                                                            \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define REWARDLOOM_VECTORISED
+#endif
+#define REWARDLOOM_INLINE [[gnu::always_inline]] inline
+
+namespace rewardloom::vector_math {
+
+inline constexpr std::int64_t lanes = 16;
+typedef float Floats __attribute__((vector_size(64)));
+typedef std::int32_t Integers __attribute__((vector_size(64)));
+typedef Floats UnalignedFloats __attribute__((aligned(4), may_alias));
+
+REWARDLOOM_INLINE Floats load(const float* p) {
+  return *reinterpret_cast<const UnalignedFloats*>(p);
+}
+REWARDLOOM_INLINE void store(float* p, Floats v) { *reinterpret_cast<UnalignedFloats*>(p) = v; }
+REWARDLOOM_INLINE Floats fill(float x) { return Floats{} + x; }
+
+/// The first `count` elements, `otherwise` in the rest.
+REWARDLOOM_INLINE Floats load_some(const float* p, std::int64_t count, float otherwise) {
+  Floats v = fill(otherwise);
+  for (std::int64_t i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+}
+REWARDLOOM_INLINE void store_some(float* p, Floats v, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) p[i] = v[i];
+}
+
+/// Pairwise, in one fixed order.
+REWARDLOOM_INLINE float sum(Floats v) {
+  float part[lanes];
+  store(part, v);
+  for (std::int64_t width = lanes / 2; width > 0; width /= 2) {
+    for (std::int64_t i = 0; i < width; ++i) part[i] += part[i + width];
+  }
+  return part[0];
+}
+REWARDLOOM_INLINE float maximum(Floats v) {
+  float part[lanes];
+  store(part, v);
+  for (std::int64_t width = lanes / 2; width > 0; width /= 2) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
+    }
+  }
+  return part[0];
+}
+REWARDLOOM_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+/// e^x within 2 units in the last place; 0 below -87, the largest finite value's order above 88.
+/// x = n ln 2 + r with |r| <= ln 2 / 2, and the series of e^r to the seventh power.
+REWARDLOOM_INLINE Floats exponential(Floats x) {
+  const Floats bounded = x < fill(-87.0f) ? fill(-87.0f) : (x > fill(88.0f) ? fill(88.0f) : x);
+  const Floats shift = fill(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const Floats n = (bounded * 1.44269504088896341f + shift) - shift;
+  Floats r = bounded - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  Floats p = fill(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Integers bits = (__builtin_convertvector(n, Integers) + 127) << 23;
+  const Floats result = p * __builtin_bit_cast(Floats, bits);
+  return x < fill(-87.0f) ? Floats{} : result;
+}
+
+}  // namespace rewardloom::vector_math
