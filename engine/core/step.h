@@ -57,7 +57,8 @@ struct StepSettings {
   std::string run_dir;  ///< the run folder; empty outside a run
   c10::Device device{c10::kCPU};
   std::int64_t micro_batch = 0;  ///< rows that are worked on at once; 0: the node's choice
-  std::size_t bodies = 0;
+  std::size_t bodies = 0;  ///< containers: how many plans the body parameter gave
+  std::vector<std::string> output_names;  ///< the declared outputs, then those of a container's bodies
 };
 
 namespace detail {
@@ -209,6 +210,7 @@ class Step {
   const std::string& run_dir() const { return settings_.run_dir; }
   c10::Device device() const { return settings_.device; }
   std::int64_t micro_batch() const { return settings_.micro_batch; }
+  const StepSettings& settings() const { return settings_; }
   /// A path parameter: as it is if absolute, else beside the graph file, else in the working directory.
   std::string path(const std::string& given) const;
 

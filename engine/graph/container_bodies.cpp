@@ -137,6 +137,7 @@ void Flattener::derive_ports(int flat) {
   auto& outputs = graph_.owned_ports.emplace_back(node.type->outputs);
   derive_inputs(node, inputs);
   derive_outputs(node, outputs);
+  node.derived_inputs = &inputs;
   node.inputs = &inputs;
   node.outputs = &outputs;
 }
@@ -204,7 +205,7 @@ void Flattener::find_container_access() {
           for (const FlatEdge& edge : node.edges[p]) {
             if (edge.level_input < 0) continue;
             const auto& name = body.subgraph->inputs[static_cast<std::size_t>(edge.level_input)].first;
-            for (PortDeclaration& port : const_cast<std::vector<PortDeclaration>&>(*container.inputs)) {
+            for (PortDeclaration& port : *container.derived_inputs) {
               if (port.name == name && port.access < access) port.access = access;
             }
           }

@@ -60,6 +60,7 @@ struct FlatNode {
   const NodeDeclaration* type = nullptr;  ///< null: unknown
   const std::vector<PortDeclaration>* inputs = nullptr;
   const std::vector<PortDeclaration>* outputs = nullptr;
+  std::vector<PortDeclaration>* derived_inputs = nullptr;  ///< of a container: the same as `inputs`
   const Json* params = nullptr;              ///< as given, $name substituted
   std::vector<std::vector<FlatEdge>> edges;  ///< per input
   int first_slot = 0;
@@ -122,7 +123,6 @@ struct FlatGraph {
   // Owners of what the nodes point to.
   std::deque<Json> owned_params;
   std::deque<std::vector<PortDeclaration>> owned_ports;
-  std::deque<NodeDeclaration> owned_types;
 };
 
 /// Reports unknown types, nodes, ports and parameters, types that do not fit, missing inputs and parameters.

@@ -32,6 +32,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     if (placement.contains("device")) settings.device = parse_device(placement["device"]);
     if (placement.contains("micro_batch")) settings.micro_batch = placement["micro_batch"];
     settings.bodies = plan_node.bodies.size();
+    for (const PlanOutput& output : plan_node.outputs) settings.output_names.push_back(output.name);
     stream_id = hash_name(plan_node.name);
     make_node();
     stream = owner.environment_.streams.stream_for(settings.device);

@@ -1,6 +1,6 @@
 #include "nodes/text/aten_network.h"
 
-#include <ATen/Functions.h>
+#include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 

@@ -96,7 +96,7 @@ void rotate(std::int64_t rows, std::int64_t heads, std::int64_t head_size, const
 }
 
 namespace {
-REWARDLOOM_INLINE Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+REWARDLOOM_INLINE Floats sigmoid(const Floats& x) { return 1.0f / (1.0f + exponential(-x)); }
 }  // namespace
 
 REWARDLOOM_VECTORISED

@@ -1,6 +1,6 @@
 #include "nodes/text/token_statistics.h"
 
-#include <ATen/Functions.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>

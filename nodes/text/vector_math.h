@@ -25,7 +25,7 @@ typedef Floats UnalignedFloats __attribute__((aligned(4), may_alias));
 REWARDLOOM_INLINE Floats load(const float* p) {
   return *reinterpret_cast<const UnalignedFloats*>(p);
 }
-REWARDLOOM_INLINE void store(float* p, Floats v) { *reinterpret_cast<UnalignedFloats*>(p) = v; }
+REWARDLOOM_INLINE void store(float* p, const Floats& v) { *reinterpret_cast<UnalignedFloats*>(p) = v; }
 REWARDLOOM_INLINE Floats fill(float x) { return Floats{} + x; }
 
 /// The first `count` elements, `otherwise` in the rest.
@@ -34,12 +34,12 @@ REWARDLOOM_INLINE Floats load_some(const float* p, std::int64_t count, float oth
   for (std::int64_t i = 0; i < count; ++i) v[i] = p[i];
   return v;
 }
-REWARDLOOM_INLINE void store_some(float* p, Floats v, std::int64_t count) {
+REWARDLOOM_INLINE void store_some(float* p, const Floats& v, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) p[i] = v[i];
 }
 
 /// Pairwise, in one fixed order.
-REWARDLOOM_INLINE float sum(Floats v) {
+REWARDLOOM_INLINE float sum(const Floats& v) {
   float part[lanes];
   store(part, v);
   for (std::int64_t width = lanes / 2; width > 0; width /= 2) {
@@ -47,7 +47,7 @@ REWARDLOOM_INLINE float sum(Floats v) {
   }
   return part[0];
 }
-REWARDLOOM_INLINE float maximum(Floats v) {
+REWARDLOOM_INLINE float maximum(const Floats& v) {
   float part[lanes];
   store(part, v);
   for (std::int64_t width = lanes / 2; width > 0; width /= 2) {
@@ -57,11 +57,11 @@ REWARDLOOM_INLINE float maximum(Floats v) {
   }
   return part[0];
 }
-REWARDLOOM_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+REWARDLOOM_INLINE Floats larger(const Floats& a, const Floats& b) { return a > b ? a : b; }
 
 /// e^x within 2 units in the last place; 0 below -87, the largest finite value's order above 88.
 /// x = n ln 2 + r with |r| <= ln 2 / 2, and the series of e^r to the seventh power.
-REWARDLOOM_INLINE Floats exponential(Floats x) {
+REWARDLOOM_INLINE Floats exponential(const Floats& x) {
   const Floats bounded = x < fill(-87.0f) ? fill(-87.0f) : (x > fill(88.0f) ? fill(88.0f) : x);
   const Floats shift = fill(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const Floats n = (bounded * 1.44269504088896341f + shift) - shift;

@@ -40,13 +40,13 @@ class TestCsv : public QObject {
     TestFolder folder;
     python(R"(
 import csv, sys
-rows = [['id', 'text'], ['1', 'a "b", c'], ['2', 'x\ny'], ['3', '']]
+rows = [['id', 'text'], ['1', 'a \x22b\x22, c'], ['2', 'x\ny'], ['3', '']]
 csv.writer(open(sys.argv[1], 'w', newline='', encoding='utf-8')).writerows(rows)
 )",
            {qt(folder / "a.csv")});
     const std::vector<Json> rows = read_csv(folder / "a.csv");
     QCOMPARE(rows.size(), 3u);
-    QCOMPARE(rows[0].dump(), std::string(R"({"id":"1","text":"a \"b\", c"})"));
+    QCOMPARE(rows[0].dump(), std::string("{\"id\":\"1\",\"text\":\"a \\\"b\\\", c\"}"));
     QCOMPARE(rows[1]["text"].get<std::string>(), std::string("x\ny"));
     QCOMPARE(rows[2]["text"].get<std::string>(), std::string());
   }

@@ -74,7 +74,7 @@ print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [
   void absent_and_nonfinite_are_counted_apart() {
     const double inf = std::numeric_limits<double>::infinity();
     const at::Tensor values = at::tensor({1.0, std::nan(""), 3.0, inf, 100.0, std::nan("")});
-    const at::Tensor present = at::tensor({true, true, true, true, false, false});
+    const at::Tensor present = at::tensor({1, 1, 1, 1, 0, 0}).to(at::kBool);
     const Distribution d = distribution_of(values, present);
     QCOMPARE(d.count, 2);
     QCOMPARE(d.nonfinite, 2);
@@ -87,12 +87,12 @@ print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [
 
   void a_row_mask_covers_its_row() {
     const at::Tensor values = at::arange(6.0).reshape({3, 2});
-    const Distribution d = distribution_of(values, at::tensor({true, false, true}));
+    const Distribution d = distribution_of(values, at::tensor({1, 0, 1}).to(at::kBool));
     QCOMPARE(d.count, 4);
     QCOMPARE(d.absent, 2);
     QCOMPARE(d.mean, (0 + 1 + 4 + 5) / 4.0);
     const Problem problem =
-        failure_of([&] { distribution_of(values, at::tensor({true, false})); });
+        failure_of([&] { distribution_of(values, at::tensor({1, 0}).to(at::kBool)); });
     QCOMPARE(problem.code, std::string("distribution-input"));
     QCOMPARE(problem.text, std::string("present has shape [2], but the values have [3,2]"));
     QCOMPARE(failure_of([&] { distribution_of(values, at::ones({3})); }).code,

@@ -6,20 +6,32 @@
 #include <QFile>
 #include <QStringList>
 #include <fstream>
+#include <map>
 
 #include "engine/run/evaluate.h"
 #include "nodes/all_nodes.h"
-#include "tests/nodes/golden_case.h"
 #include "tests/qt_test.h"
 
 namespace rewardloom {
+namespace {
 
+/// One case; the format is described in shared/golden/README.md.
+struct GoldenCase {
+  std::string node;
+  std::string name;
+  Json params = Json::object();
+  Package inputs;
+  Package outputs;
+  std::map<std::string, at::Tensor> gradients;
+  std::string gradient_of = "loss";
+  double tolerance = 1e-6;
+};
+
+/// The folder of golden cases; empty where it is not there.
 QString golden_folder() {
   const QString folder = QStringLiteral(REWARDLOOM_SOURCE_DIR "/../shared/golden");
   return QDir(folder).exists() ? folder : QString();
 }
-
-namespace {
 
 template <class T>
 at::Tensor numbers(const Json& data, const std::vector<std::int64_t>& shape, at::ScalarType type) {
@@ -48,8 +60,6 @@ void add_value(Package& package, const std::string& name, const Json& json) {
   }
 }
 
-}  // namespace
-
 std::vector<GoldenCase> read_golden(const QString& path) {
   std::ifstream file(path.toStdString());
   const Json json = Json::parse(file);
@@ -75,6 +85,8 @@ std::vector<GoldenCase> read_golden(const QString& path) {
   return out;
 }
 
+/// How `got` differs from `want` (|got - want| <= tolerance * (1 + |want|); integers and booleans
+/// exactly), or "".
 std::string difference(const at::Tensor& got, const at::Tensor& want, double tolerance) {
   if (!got.defined()) return "nothing came out";
   if (got.sizes() != want.sizes()) {
@@ -91,6 +103,8 @@ std::string difference(const at::Tensor& got, const at::Tensor& want, double tol
   return fmt::format("element {}: got {:.12g}, want {:.12g}", at, g.flatten()[at].item<double>(),
                      w.flatten()[at].item<double>());
 }
+
+}  // namespace
 
 class TestGolden : public QObject {
   Q_OBJECT

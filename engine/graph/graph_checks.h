@@ -1,0 +1,40 @@
+// The checks that look along edges, one function each. Each reports into `problems`; none throws.
+#pragma once
+#include "engine/graph/flat.h"
+#include "engine/graph/flow.h"
+
+namespace rewardloom {
+
+/// What all of these look at.
+struct CheckedGraph {
+  const FlatGraph& graph;
+  const Flow& flow;
+  ProblemList& problems;
+  std::vector<std::vector<int>> readers;     ///< of each slot: flat nodes, in the order of the file
+  std::vector<std::vector<int>> alias_of;    ///< of each slot: container outputs that stand for it
+
+  CheckedGraph(const FlatGraph& flat, const Flow& order, ProblemList& list);
+  void report(const FlatNode& node, const std::string& port, std::string code, std::string text,
+              std::string help, Severity severity = Severity::error) const;
+};
+
+/// size-mismatch: a letter of a node's dims stands for the rows (tokens, ...) of two different sources.
+/// Letters in lower case, and those of fixed extents (A C D F H K V W), are not compared.
+void check_sizes(const CheckedGraph& checked);
+/// What outputs state before the run ("group_size") against what inputs need; the code is the fact's name.
+void check_facts(const CheckedGraph& checked);
+/// gold-to-loss: what is for measuring only reaches an optimizer.
+void check_gold(const CheckedGraph& checked);
+/// dead-node and unused-rewards.
+void check_use(const CheckedGraph& checked);
+/// no-path-to-model and loss-argument-missing.
+void check_losses(const CheckedGraph& checked);
+/// options: the node types' own rules.
+void check_rules(const CheckedGraph& checked);
+/// unknown-placement, and unknown keys in it.
+void check_placement(const CheckedGraph& checked);
+
+/// The facts of every slot, for the plan.
+std::vector<Json> slot_facts(const FlatGraph& graph, const Flow& flow);
+
+}  // namespace rewardloom

@@ -1,0 +1,207 @@
+#include <sqlite3.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "engine/io/run_reader.h"
+#include "engine/io/run_store.h"
+#include "tests/io/io_test.h"
+
+using namespace rewardloom;
+
+namespace {
+
+void run_sql(const std::filesystem::path& path, const std::string& sql) {
+  sqlite3* handle = nullptr;
+  sqlite3_open(path.c_str(), &handle);
+  char* error = nullptr;
+  if (sqlite3_exec(handle, sql.c_str(), nullptr, nullptr, &error) != SQLITE_OK) {
+    qWarning("%s: %s", sql.c_str(), error);
+  }
+  sqlite3_free(error);
+  sqlite3_close(handle);
+}
+
+bool names(const std::vector<Problem>& problems, const std::string& text) {
+  return std::any_of(problems.begin(), problems.end(), [&](const Problem& problem) {
+    return problem.text.find(text) != std::string::npos;
+  });
+}
+
+// Asks everything there is to ask.
+void read_all(RunReader& reader) {
+  reader.last_iteration();
+  reader.latest_metrics();
+  reader.metrics();
+  for (const ProbeSummary& probe : reader.probes()) {
+    reader.histograms(probe.node, probe.port, probe.component);
+    reader.histograms_at(probe.node, probe.port, 0);
+  }
+  reader.samples({});
+  reader.alarms();
+  reader.events();
+  reader.nodes();
+}
+
+void write_run(const std::filesystem::path& path, int iterations = 3) {
+  RunStore store(path);
+  for (int i = 0; i < iterations; ++i) {
+    store.add(MetricRow{i, "loss", 1.0 * i});
+    HistogramRow histogram{i, "n", "p", "total", {}};
+    histogram.distribution.bins = {1, 2};
+    store.add(histogram);
+    store.add(SampleRow{i, "n", "p", 0, "{\"text\":\"" + std::string(500, 'x') + "\"}"});
+    store.add(EventRow{i, "step", "", "{}", 1});
+    store.add(AlarmRow{i, "n", "", "c", "t", "", Severity::note, 1});
+    store.add(NodeRow{"n", "a.b", i, 1, 0, 0, 0, 0});
+  }
+  store.checkpoint_log();
+}
+
+}  // namespace
+
+class TestRunReader : public QObject {
+  Q_OBJECT
+
+ private Q_SLOTS:
+  void a_missing_store_is_named() {
+    TestFolder folder;
+    const Problem problem = failure_of([&] { RunReader reader(folder.path()); });
+    QCOMPARE(problem.code, std::string("run-store-missing"));
+    QVERIFY(qt(problem.text).contains("run.db"));
+  }
+
+  void what_is_no_database_is_refused() {
+    TestFolder folder;
+    write_raw(folder / "run.db", std::string(5000, 'x'));
+    QCOMPARE(failure_of([&] { RunReader reader(folder.path()); }).code,
+             std::string("run-store-failed"));
+  }
+
+  void an_empty_file_reads_as_nothing_and_says_so() {
+    TestFolder folder;
+    write_raw(folder / "run.db", "");
+    RunReader reader(folder.path());
+    read_all(reader);
+    QCOMPARE(reader.schema_version(), 0);
+    for (const char* table : {"metrics", "histograms", "samples", "nodes", "events", "alarms"}) {
+      QVERIFY2(names(reader.problems(), std::string("no table ") + table), table);
+    }
+    QCOMPARE(files_in(folder.path()), 1u);
+  }
+
+  void tables_that_appear_later_are_found() {
+    TestFolder folder;
+    write_raw(folder / "run.db", "");
+    RunReader reader(folder.path());
+    QVERIFY(reader.metric("loss").empty());
+    write_run(folder / "run.db");
+    QCOMPARE(reader.metric("loss").size(), 3u);
+  }
+
+  void an_older_store_shows_what_it_has() {
+    TestFolder folder;
+    write_run(folder / "run.db");
+    run_sql(folder / "run.db",
+            "UPDATE meta SET value = '0'; ALTER TABLE alarms DROP COLUMN help; DROP TABLE samples; "
+            "ALTER TABLE histograms DROP COLUMN q50");
+    RunReader reader(folder.path());
+    read_all(reader);
+    QCOMPARE(reader.metric("loss").size(), 3u);
+    QCOMPARE(reader.alarms().size(), 3u);
+    QCOMPARE(reader.alarms()[0].text, std::string("t"));
+    QCOMPARE(reader.alarms()[0].help, std::string());
+    const std::vector<HistogramRow> rows = reader.histograms("n", "p", "total");
+    QCOMPARE(rows.size(), 3u);
+    QVERIFY(std::isnan(rows[0].distribution.quantiles[3]));
+    QCOMPARE(rows[0].distribution.bins.size(), 2u);
+    QVERIFY(names(reader.problems(), "table alarms lacks column help"));
+    QVERIFY(names(reader.problems(), "table histograms lacks column q50"));
+    QVERIFY(names(reader.problems(), "no table samples"));
+    QCOMPARE(reader.problems().size(), 3u);
+  }
+
+  void a_newer_store_is_read_and_named() {
+    TestFolder folder;
+    write_run(folder / "run.db");
+    run_sql(folder / "run.db", "UPDATE meta SET value = '2'; ALTER TABLE metrics ADD COLUMN unit");
+    RunReader reader(folder.path());
+    QCOMPARE(reader.metric("loss").size(), 3u);
+    QCOMPARE(reader.schema_version(), 2);
+    QVERIFY(names(reader.problems(), "schema version 2, this program knows 1"));
+  }
+
+  void a_column_that_a_query_needs_is_named() {
+    TestFolder folder;
+    write_run(folder / "run.db");
+    run_sql(folder / "run.db", "DROP TABLE events; CREATE TABLE events (id INTEGER, kind TEXT)");
+    RunReader reader(folder.path());
+    QVERIFY(reader.events().empty());
+    QVERIFY(names(reader.problems(), "table events lacks column iteration, so it cannot be read"));
+  }
+
+  void bins_that_are_no_counts_are_named() {
+    TestFolder folder;
+    write_run(folder / "run.db");
+    for (const char* bins : {"[1,-2]", "oops", "[1,2", "[,]", "[1 ]"}) {
+      run_sql(folder / "run.db", std::string("UPDATE histograms SET bins = '") + bins + "'");
+      RunReader reader(folder.path());
+      QVERIFY2(reader.histograms("n", "p", "total").at(0).distribution.bins.empty(), bins);
+      QVERIFY2(names(reader.problems(), "no list of counts"), bins);
+    }
+  }
+
+  // A page of zeros in the middle: reading gives rows, or names the damage, and never crashes.
+  void a_damaged_store_is_read_as_far_as_it_goes() {
+    TestFolder folder;
+    write_run(folder / "run.db", 400);
+    const std::string whole = read_raw(folder / "run.db");
+    int damaged = 0;
+    for (std::size_t page = 1; page < whole.size() / 4096; page += 3) {
+      std::string bytes = whole;
+      bytes.replace(page * 4096, 4096, std::string(4096, page % 2 == 0 ? '\0' : '\x5A'));
+      write_raw(folder / "run.db", bytes);
+      try {
+        RunReader reader(folder.path());
+        read_all(reader);
+        damaged += names(reader.problems(), "in part only") ? 1 : 0;
+      } catch (const Failure& failure) {
+        QCOMPARE(failure.problem().code, std::string("run-store-failed"));
+        ++damaged;
+      }
+    }
+    QVERIFY(damaged > 10);
+  }
+
+  void a_cut_off_store_is_read_as_far_as_it_goes() {
+    TestFolder folder;
+    write_run(folder / "run.db", 400);
+    const std::string whole = read_raw(folder / "run.db");
+    for (std::size_t size = 0; size < whole.size(); size += whole.size() / 23) {
+      write_raw(folder / "run.db", whole.substr(0, size));
+      try {
+        RunReader reader(folder.path());
+        read_all(reader);
+        QVERIFY(!reader.problems().empty());
+      } catch (const Failure& failure) {
+        QCOMPARE(failure.problem().code, std::string("run-store-failed"));
+      }
+    }
+  }
+
+  void a_folder_that_cannot_be_written_is_read() {
+    TestFolder folder;
+    std::filesystem::create_directory(folder / "disk");
+    const std::string disk = (folder / "disk").string();
+    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=4m") != 0) QSKIP("needs the right to mount");
+    write_run(folder / "disk" / "run.db");
+    const bool read_only = ::mount("", disk.c_str(), "", MS_REMOUNT | MS_RDONLY, "") == 0;
+    std::size_t metrics = 0;
+    if (read_only) metrics = RunReader(folder / "disk").metric("loss").size();
+    ::umount(disk.c_str());
+    if (!read_only) QSKIP("needs the right to remount");
+    QCOMPARE(metrics, 3u);
+  }
+};
+
+REWARDLOOM_TEST(TestRunReader)
+#include "test_run_reader.moc"
