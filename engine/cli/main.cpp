@@ -1,1 +1,7 @@
-int main() { return 0; }
+#include "engine/cli/command_line.h"
+#include "engine/run/run.h"
+
+int main(int argc, char** argv) {
+  rewardloom::limit_library_threads();
+  return rewardloom::cli::run_command_line(argc, argv);
+}

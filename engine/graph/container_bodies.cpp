@@ -1,4 +1,5 @@
-// Containers: their bodies become levels of their own, whose inputs and outputs are the container's ports.
+// Containers: their bodies become levels of their own, whose inputs and outputs are the container's
+// ports.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ struct BodyEntry {
   Json with = Json::object();
 };
 
-/// What a body parameter names; nothing for what is no text, list of texts or list of {"body": NAME}.
+/// What a body parameter names; nothing for what is no text, list of texts or list of {"body":
+/// NAME}.
 std::optional<std::vector<BodyEntry>> entries_of(const Json& value, const Json& params) {
   std::vector<BodyEntry> entries;
   if (value.is_null() || value == "") return entries;
@@ -55,6 +57,7 @@ void Flattener::add_bodies(int flat) {
     const std::string& parameter = type.bodies[d].parameter;
     auto entries = entries_of(effective_parameter(type, params, parameter), params);
     if (!entries) {
+      graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
       report(order, name, parameter, "param-type",
              "expects the name of a subgraph, or a list of names or of {\"body\": NAME}, but is " +
                  effective_parameter(type, params, parameter).dump(),
@@ -70,6 +73,7 @@ void Flattener::add_bodies(int flat) {
     const BodyDeclaration& declaration = type.bodies[d];
     const Subgraph* const subgraph = find_subgraph(entry.subgraph);
     if (subgraph == nullptr) {
+      graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
       std::vector<std::string> known;
       for (const Subgraph& s : document_.subgraphs) known.push_back(s.name);
       report(order, name, declaration.parameter, "unknown-subgraph",
@@ -82,7 +86,7 @@ void Flattener::add_bodies(int flat) {
     const Json& values = effective_parameter(type, params, declaration.values);
     const Json& vary = effective_parameter(type, params, declaration.vary);
     const bool copies = !declaration.values.empty() && values.is_array() && !values.empty();
-    const bool varies = copies && vary.is_string() && vary != "";
+    bool varies = copies && vary.is_string() && vary != "";
     if (varies && !subgraph->parameters.contains(vary.get<std::string>())) {
       std::vector<std::string> known;
       for (const auto& [key, value] : subgraph->parameters.items()) known.push_back(key);
@@ -91,7 +95,7 @@ void Flattener::add_bodies(int flat) {
              known.empty() ? "it promotes no parameters"
                            : "its parameters are " + known_names(vary.get<std::string>(), known),
              once);
-      continue;
+      varies = false;
     }
     const std::size_t count = copies ? values.size() : 1;
     for (std::size_t copy = 0; copy < count; ++copy) {
@@ -107,7 +111,10 @@ void Flattener::add_body(int flat, int declaration, int part, const Json& entry,
                          const Subgraph& subgraph, const Json& with, bool alone) {
   const FlatNode& node = graph_.nodes[static_cast<std::size_t>(flat)];
   const int owner = node.instance;
-  if (recursive(owner, subgraph, *node.graph)) return;
+  if (recursive(owner, subgraph, *node.graph)) {
+    graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
+    return;
+  }
   used_subgraphs_.insert(&subgraph);
   const int level_id = static_cast<int>(graph_.levels.size());
   FlatLevel level;
@@ -168,9 +175,8 @@ void Flattener::derive_outputs(const FlatNode& node, std::vector<PortDeclaration
       const auto known = std::find_if(ports.begin(), ports.end(),
                                       [&](const PortDeclaration& p) { return p.name == name; });
       if (known == ports.end()) {
-        ports.push_back({.name = name,
-                         .type = std::string(given->type),
-                         .dims = std::string(given->dims)});
+        ports.push_back(
+            {.name = name, .type = std::string(given->type), .dims = std::string(given->dims)});
       } else if (known - ports.begin() < static_cast<std::ptrdiff_t>(own)) {
         report(node.order, node.name, name, "container-port",
                fmt::format("{} has an output of this name itself, and subgraph {} has one too",
@@ -204,7 +210,8 @@ void Flattener::find_container_access() {
           const Access access = (*node.inputs)[p].access;
           for (const FlatEdge& edge : node.edges[p]) {
             if (edge.level_input < 0) continue;
-            const auto& name = body.subgraph->inputs[static_cast<std::size_t>(edge.level_input)].first;
+            const auto& name =
+                body.subgraph->inputs[static_cast<std::size_t>(edge.level_input)].first;
             for (PortDeclaration& port : *container.derived_inputs) {
               if (port.name == name && port.access < access) port.access = access;
             }

@@ -1,5 +1,6 @@
-// The graph with its plain subgraphs put in place and its references resolved: what the dataflow checks and
-// the compiler work on. Built even from a wrong graph; what is wrong is reported on the way.
+// The graph with its plain subgraphs put in place and its references resolved: what the dataflow
+// checks and the compiler work on. Built even from a wrong graph; what is wrong is reported on the
+// way.
 #pragma once
 #include <deque>
 #include <string>
@@ -19,8 +20,8 @@ class ProblemList {
  public:
   enum Section { whole, parameters, settings, nodes, subgraphs, placement };
 
-  /// `once` names what a node of a subgraph and its problem have in common in all instances; a second
-  /// problem of the same name, code, port and text is dropped. Null: keep all.
+  /// `once` names what a node of a subgraph and its problem have in common in all instances; a
+  /// second problem of the same name, code, port and text is dropped. Null: keep all.
   void add(Section section, int order, Problem problem, const void* once = nullptr);
   bool empty() const { return entries_.empty(); }
   std::vector<Problem> sorted() &&;
@@ -61,11 +62,12 @@ struct FlatNode {
   const std::vector<PortDeclaration>* inputs = nullptr;
   const std::vector<PortDeclaration>* outputs = nullptr;
   std::vector<PortDeclaration>* derived_inputs = nullptr;  ///< of a container: the same as `inputs`
-  const Json* params = nullptr;              ///< as given, $name substituted
-  std::vector<std::vector<FlatEdge>> edges;  ///< per input
+  const Json* params = nullptr;                            ///< as given, $name substituted
+  std::vector<std::vector<FlatEdge>> edges;                ///< per input
   int first_slot = 0;
   std::vector<int> bodies;  ///< of a container: its levels
   bool gold = false;
+  bool lacks_ports = false;  ///< a container one of whose bodies is wrong, and reported
 
   int slot(std::size_t output) const { return first_slot + static_cast<int>(output); }
   bool container() const { return type != nullptr && !type->bodies.empty(); }
@@ -120,12 +122,15 @@ struct FlatGraph {
   /// The dims of a port, or else of its type.
   std::string_view dims(const PortDeclaration& port) const;
 
+  bool wiring_is_sound = true;  ///< no type, node, port or edge was found wrong
+
   // Owners of what the nodes point to.
   std::deque<Json> owned_params;
   std::deque<std::vector<PortDeclaration>> owned_ports;
 };
 
-/// Reports unknown types, nodes, ports and parameters, types that do not fit, missing inputs and parameters.
+/// Reports unknown types, nodes, ports and parameters, types that do not fit, missing inputs and
+/// parameters.
 FlatGraph flatten(const Document& document, const Catalogue& catalogue, const CheckOptions& options,
                   ProblemList& problems);
 /// One subgraph alone, its inputs coming from outside; node names start with `prefix`.

@@ -23,8 +23,8 @@ std::optional<std::size_t> port_index(const std::vector<PortDeclaration>& ports,
 }
 
 std::string first_of(const std::vector<std::string>& names, std::size_t limit = 3) {
-  return listed({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(
-                                                    std::min(names.size(), limit))});
+  return listed(
+      {names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), limit))});
 }
 
 }  // namespace
@@ -47,6 +47,7 @@ void Flattener::connect_node(FlatNode& node) {
       connect_port(node, *port, edges);
       continue;
     }
+    if (node.lacks_ports) continue;
     const std::vector<std::string> known = port_names(*node.inputs);
     report(node.order, node.name, edges.port, "unknown-port",
            fmt::format("{} has no input of this name", node.type->id),
@@ -93,13 +94,15 @@ void Flattener::connect_port(FlatNode& node, std::size_t port, const InputEdges&
 void Flattener::check_count(const FlatNode& node, std::size_t port) {
   const PortDeclaration& declaration = (*node.inputs)[port];
   const std::size_t count = node.edges[port].size();
+  const auto unreadable = node.graph->other.find("inputs");
+  if (unreadable != node.graph->other.end() && unreadable->contains(declaration.name)) return;
   const auto add = [&](const char* code, std::string text, std::string help) {
     report(node.order, node.name, declaration.name, code, std::move(text), std::move(help),
            node.graph);
   };
   const auto sources = [&]() -> std::string {
     const FlatInstance& instance = graph_.instances[static_cast<std::size_t>(node.instance)];
-    const auto names = sources_of_type(instance, declaration.type, "");
+    const auto names = sources_of_type(instance, declaration.type, "", node.graph->name);
     if (!names.empty()) return "connect " + first_of(names);
     return declaration.doc.empty() ? "" : declaration.name + ": " + declaration.doc;
   };
@@ -110,7 +113,8 @@ void Flattener::check_count(const FlatNode& node, std::size_t port) {
           fmt::format("needs {} {} or more, but nothing is connected", least, declaration.type),
           sources());
     } else if (count < least && count > 0) {
-      add("too-few-inputs", fmt::format("needs {} {} or more, but has {}", least, declaration.type, count),
+      add("too-few-inputs",
+          fmt::format("needs {} {} or more, but has {}", least, declaration.type, count),
           sources());
     }
     return;
@@ -119,8 +123,9 @@ void Flattener::check_count(const FlatNode& node, std::size_t port) {
     add("too-many-inputs", fmt::format("takes one {}, but has {}", declaration.type, count),
         "keep one of them");
   } else if (count == 0 && !declaration.optional) {
-    add("missing-input", fmt::format("needs {}, but nothing is connected",
-                                     type_text(catalogue_, declaration.type, declaration.dims)),
+    add("missing-input",
+        fmt::format("needs {}, but nothing is connected",
+                    type_text(catalogue_, declaration.type, declaration.dims)),
         sources());
   }
 }
@@ -155,7 +160,7 @@ void Flattener::connect_instance(const FlatInstance& instance) {
   for (const PortDeclaration& port : ports) {
     const InputEdges* const edges = node.input(port.name);
     if (edges != nullptr && !edges->from.empty()) continue;
-    const auto names = sources_of_type(outer, port.type, "");
+    const auto names = sources_of_type(outer, port.type, "", node.name);
     report(instance.order, name, port.name, "missing-input",
            fmt::format("needs {}, but nothing is connected", type_text(catalogue_, port.type, "")),
            names.empty() ? "" : "connect " + first_of(names), &node);
@@ -172,10 +177,11 @@ void Flattener::connect_outputs() {
       std::vector<std::string> known;
       for (const auto& [name, declaration] : catalogue_.types()) known.push_back(name);
       const std::vector<std::string> near = nearest(type, known);
-      report(instance.order, "subgraph." + instance.subgraph->name, type_name, "unknown-type",
-             fmt::format("there is no port type \"{}\"", type),
-             near.empty() ? "rewardloom nodes lists the port types" : "did you mean " + listed(near),
-             instance.subgraph);
+      report(
+          instance.order, "subgraph." + instance.subgraph->name, type_name, "unknown-type",
+          fmt::format("there is no port type \"{}\"", type),
+          near.empty() ? "rewardloom nodes lists the port types" : "did you mean " + listed(near),
+          instance.subgraph);
     }
     for (const auto& [name, reference] : instance.subgraph->outputs) {
       const auto given = declared_or_nothing(instance, reference);
@@ -198,9 +204,9 @@ void Flattener::connect_outputs() {
       for (const GraphNode& node : *instance.nodes) names.push_back(node.name);
       report(instance.order, "subgraph." + instance.subgraph->name, name, "unreachable-output",
              fmt::format("names {}, which does not exist", reference.text()),
-             inside < 0 ? "the nodes of the subgraph are " + known_names(reference.node, names)
-                        : fmt::format("the outputs of {} are {}", reference.node,
-                                      listed(outputs, "and")),
+             inside < 0
+                 ? "the nodes of the subgraph are " + known_names(reference.node, names)
+                 : fmt::format("the outputs of {} are {}", reference.node, listed(outputs, "and")),
              instance.subgraph);
     }
   }
@@ -210,6 +216,9 @@ void Flattener::check_type(const FlatInstance& instance, const std::string& name
                            const PortDeclaration& port, const Reference& reference,
                            const Declared& given, const void* once) {
   if (given.type == port.type) return;
+  const bool known =
+      catalogue_.type(given.type) != nullptr && catalogue_.type(port.type) != nullptr;
+  if (!known) return;  // the name of the type is reported
   report(order, name, port.name, "type-mismatch",
          fmt::format("expects {}, but {} gives {}", type_text(catalogue_, port.type, port.dims),
                      reference.text(), type_text(catalogue_, given.type, given.dims)),
@@ -224,7 +233,7 @@ std::string Flattener::mismatch_help(const FlatInstance& instance, const PortDec
   const auto siblings = sources_of_type(instance, port.type, reference.node);
   if (!siblings.empty()) ways.push_back("connect " + first_of(siblings));
   if (!ways.empty()) return fmt::format("{}", fmt::join(ways, ", or "));
-  const auto others = sources_of_type(instance, port.type, "");
+  const auto others = sources_of_type(instance, port.type, {});
   if (!others.empty()) return "connect " + first_of(others);
   std::vector<std::string> makers;
   for (const auto& [id, type] : catalogue_.nodes()) {
@@ -240,18 +249,24 @@ std::string Flattener::mismatch_help(const FlatInstance& instance, const PortDec
 
 std::vector<std::string> Flattener::sources_of_type(const FlatInstance& instance,
                                                     std::string_view type,
-                                                    const std::string& only_node) const {
-  std::vector<std::string> names;
+                                                    std::string_view only_node,
+                                                    std::string_view but_node) {
+  constexpr std::size_t enough = 8;
+  if (!may_search(instance)) return {};
+  std::vector<std::string> makers;
+  std::vector<std::string> passers;  // outputs that pass on a handle: rather its maker
   for (const GraphNode& node : *instance.nodes) {
-    if (!only_node.empty() && node.name != only_node) continue;
+    if (node.name == but_node || (!only_node.empty() && node.name != only_node)) continue;
     for (const std::string& port : outputs_of(instance, member(instance, node.name))) {
       const Reference reference{node.name, port};
       const auto given = declared_or_nothing(instance, reference);
-      if (given && given->type == type) names.push_back(reference.text());
+      if (!given || given->type != type) continue;
+      const bool passes = given->port != nullptr && !given->port->same_as.empty();
+      (passes ? passers : makers).push_back(reference.text());
     }
-    if (names.size() > 8) break;
+    if (makers.size() > enough) break;
   }
-  return names;
+  return makers.empty() ? passers : makers;
 }
 
 std::optional<Flattener::Declared> Flattener::declared(const FlatInstance& instance,
@@ -262,11 +277,11 @@ std::optional<Flattener::Declared> Flattener::declared(const FlatInstance& insta
     const int inside = member(instance, reference.node);
     const std::vector<std::string> outputs =
         inside < 0 ? std::vector<std::string>() : outputs_of(instance, inside);
-    report(order, name, port, "bad-reference",
-           fmt::format("expects \"node.port\", but is \"{}\"", reference.text()),
-           outputs.empty() ? "" : fmt::format("did you mean {}.{}", reference.node,
-                                              listed(outputs)),
-           once);
+    report(
+        order, name, port, "bad-reference",
+        fmt::format("expects \"node.port\", but is \"{}\"", reference.text()),
+        outputs.empty() ? "" : fmt::format("did you mean {}.{}", reference.node, listed(outputs)),
+        once);
     return std::nullopt;
   }
   if (auto given = declared_or_nothing(instance, reference)) return given;
@@ -281,20 +296,25 @@ std::optional<Flattener::Declared> Flattener::declared(const FlatInstance& insta
   const int inside = member(instance, reference.node);
   if (inside < 0) {
     std::vector<std::string> names;
-    for (const GraphNode& node : *instance.nodes) names.push_back(node.name);
+    if (may_search(instance)) {
+      for (const GraphNode& node : *instance.nodes) names.push_back(node.name);
+    }
     const std::vector<std::string> near = nearest(reference.node, names);
     report(order, name, port, "unknown-node",
            fmt::format("names {}, but there is no node \"{}\"", reference.text(), reference.node),
-           near.empty() ? "the nodes are " + known_names(reference.node, names)
-                        : "did you mean " + listed(near),
+           names.empty()  ? ""
+           : near.empty() ? "the nodes are " + known_names(reference.node, names)
+                          : "did you mean " + listed(near),
            once);
     return std::nullopt;
   }
   const FlatInstance::Member& found = instance.members[static_cast<std::size_t>(inside)];
-  const bool unknown_type =
-      found.child < 0 &&
-      (found.flat < 0 || graph_.nodes[static_cast<std::size_t>(found.flat)].type == nullptr);
-  if (unknown_type) return std::nullopt;  // reported where the node is
+  if (found.child < 0) {
+    const bool unknown = found.flat < 0 ||
+                         graph_.nodes[static_cast<std::size_t>(found.flat)].type == nullptr ||
+                         graph_.nodes[static_cast<std::size_t>(found.flat)].lacks_ports;
+    if (unknown) return std::nullopt;  // reported where the node is
+  }
   const std::vector<std::string> outputs = outputs_of(instance, inside);
   report(order, name, port, "unknown-port",
          fmt::format("{} has no output {}", reference.node, reference.port),
@@ -302,8 +322,8 @@ std::optional<Flattener::Declared> Flattener::declared(const FlatInstance& insta
   return std::nullopt;
 }
 
-std::optional<Flattener::Declared> Flattener::declared_or_nothing(const FlatInstance& instance,
-                                                                  const Reference& reference) const {
+std::optional<Flattener::Declared> Flattener::declared_or_nothing(
+    const FlatInstance& instance, const Reference& reference) const {
   if (reference.node == "inputs" && instance.subgraph != nullptr) {
     for (const auto& [name, type] : instance.subgraph->inputs) {
       if (name == reference.port) return Declared{nullptr, type, {}};
@@ -366,6 +386,11 @@ std::optional<Flattener::Source> Flattener::source(const FlatInstance& instance,
   const FlatNode& node = graph_.nodes[static_cast<std::size_t>(found.flat)];
   const auto port = port_index(*node.outputs, reference.port);
   return port ? Source{node.slot(*port), -1} : Source{};
+}
+
+bool Flattener::may_search(const FlatInstance& instance) {
+  constexpr std::size_t large = 300;
+  return instance.nodes->size() < large || searches_left_-- > 0;
 }
 
 std::vector<std::string> Flattener::outputs_of(const FlatInstance& instance, int index) const {

@@ -22,11 +22,12 @@ std::string bounds_text(const ParameterDeclaration& p) {
   return fmt::format("{} {}", p.exclusive_max ? "below" : "at most", *p.max);
 }
 
-/// "`temperature` is the softmax temperature (0 to 10)": what the parameter is for and what it takes.
+/// What the parameter is for and what it may be: "temperature: softmax temperature (at least 0)".
 std::string parameter_help(const ParameterDeclaration& p) {
-  std::string text = p.doc.empty() ? std::string() : fmt::format("{}: {}", p.name, p.doc);
-  if (p.min || p.max) text += fmt::format("{}it takes {}", text.empty() ? "" : "; ", bounds_text(p));
-  return text;
+  const bool bounded = p.min || p.max;
+  if (p.doc.empty()) return bounded ? fmt::format("{} must be {}", p.name, bounds_text(p)) : "";
+  return fmt::format("{}: {}{}", p.name, p.doc,
+                     bounded ? fmt::format(" ({})", bounds_text(p)) : "");
 }
 
 bool exists_from(const std::string& file, const std::string& value) {
@@ -50,9 +51,8 @@ const Json* Flattener::resolved_params(const FlatInstance& instance, const Graph
     resolved[key] = substitute(value, instance.parameters, &missing, &used);
     for (const std::string& wanted : missing) {
       const std::vector<std::string> known = keys_of(instance.parameters);
-      const std::string owner = instance.subgraph == nullptr
-                                    ? "the graph"
-                                    : "subgraph " + instance.subgraph->name;
+      const std::string owner =
+          instance.subgraph == nullptr ? "the graph" : "subgraph " + instance.subgraph->name;
       report(order, name, key, "unknown-graph-parameter",
              fmt::format("${} names no parameter of {}", wanted, owner),
              (known.empty() ? "it has none" : "its parameters are " + known_names(wanted, known)) +
@@ -145,13 +145,14 @@ void Flattener::check_unused_parameters() {
     const auto used = used_parameters_.find(body);
     for (const auto& [name, value] : parameters.items()) {
       if (used != used_parameters_.end() && used->second.contains(name)) continue;
-      problems_.add(section, 0,
-                    Problem{Severity::warning,
-                            "unused-graph-parameter",
-                            {document_.file, node, name},
-                            fmt::format("no node of {} uses ${}", owner, name),
-                            fmt::format("write \"${}\" where its value should go, or remove it", name),
-                            {}});
+      problems_.add(
+          section, 0,
+          Problem{Severity::warning,
+                  "unused-graph-parameter",
+                  {document_.file, node, name},
+                  fmt::format("no node of {} uses ${}", owner, name),
+                  fmt::format("write \"${}\" where its value should go, or remove it", name),
+                  {}});
     }
   };
   check(document_.parameters, &document_.nodes, "parameters", ProblemList::parameters, "the graph");
@@ -162,7 +163,8 @@ void Flattener::check_unused_parameters() {
 }
 
 void Flattener::check_settings() {
-  const auto add = [&](const std::string& name, std::string code, std::string text, std::string help) {
+  const auto add = [&](const std::string& name, std::string code, std::string text,
+                       std::string help) {
     problems_.add(ProblemList::settings, 0,
                   Problem{Severity::error,
                           std::move(code),
@@ -178,7 +180,8 @@ void Flattener::check_settings() {
     if (setting == nullptr) {
       const std::vector<std::string> near = nearest(name, known);
       add(name, "unknown-parameter", "there is no setting of this name",
-          near.empty() ? "the settings are " + listed(known, "and") : "did you mean " + listed(near));
+          near.empty() ? "the settings are " + listed(known, "and")
+                       : "did you mean " + listed(near));
     } else if (const auto fault = fault_of(*setting, value)) {
       add(name, fault_code(*setting, value), *fault, parameter_help(*setting));
     }

@@ -16,6 +16,13 @@ bool is_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), fits);
 }
 
+bool concerns_wiring(std::string_view code) {
+  constexpr std::string_view others[] = {
+      "bad-name",    "missing-file", "missing-parameter", "param-choice",
+      "param-range", "param-type",   "unknown-parameter", "unknown-graph-parameter"};
+  return std::find(std::begin(others), std::end(others), code) == std::end(others);
+}
+
 }  // namespace
 
 void ProblemList::add(Section section, int order, Problem problem, const void* once) {
@@ -149,7 +156,8 @@ void Flattener::add_unused_subgraphs() {
     const std::string name = "subgraph." + subgraph.name;
     ++order_;
     report(order_, name, "", "unused-subgraph", "no node is an instance of this subgraph",
-           fmt::format("use it (\"type\": \"{}\"), or remove it", name), nullptr, Severity::warning);
+           fmt::format("use it (\"type\": \"{}\"), or remove it", name), nullptr,
+           Severity::warning);
     FlatLevel level;
     level.subgraph = &subgraph;
     level.instance = static_cast<int>(graph_.instances.size());
@@ -223,8 +231,8 @@ void Flattener::add_member(int instance, std::size_t index) {
 void Flattener::check_name(const FlatInstance& instance, const GraphNode& node) {
   if (!is_name(node.name)) {
     report(order_, instance.prefix + node.name, "", "bad-name",
-           fmt::format("\"{}\" is no name for a node", node.name),
-           "use letters, digits, _ and -", &node);
+           fmt::format("\"{}\" is no name for a node", node.name), "use letters, digits, _ and -",
+           &node);
   } else if (node.name == "inputs") {
     report(order_, instance.prefix + node.name, "", "bad-name",
            "\"inputs\" stands for the inputs of a subgraph", "give the node another name", &node);
@@ -248,7 +256,7 @@ bool Flattener::recursive(int instance, const Subgraph& subgraph, const GraphNod
     used_subgraphs_.insert(&subgraph);
     report(order_, owner.prefix + node.name, "", "subgraph-recursion",
            fmt::format("the subgraph contains itself: {}", fmt::join(chain, " -> ")),
-           "a loop is a container such as flow.repeat, not a subgraph in itself", &node);
+           "for a loop put a container around the subgraph", &node);
     return true;
   }
   return false;
@@ -311,6 +319,7 @@ void Flattener::add_flat(int instance, std::size_t index, const NodeDeclaration*
 void Flattener::report(int order, const std::string& node, const std::string& port,
                        std::string code, std::string text, std::string help, const void* once,
                        Severity severity) {
+  if (severity == Severity::error && concerns_wiring(code)) graph_.wiring_is_sound = false;
   problems_.add(ProblemList::nodes, order,
                 Problem{severity,
                         std::move(code),

@@ -77,7 +77,10 @@ class Flattener {
   std::string mismatch_help(const FlatInstance& instance, const PortDeclaration& port,
                             const Reference& reference, const Declared& given);
   std::vector<std::string> sources_of_type(const FlatInstance& instance, std::string_view type,
-                                           const std::string& only_node) const;
+                                           std::string_view only_node,
+                                           std::string_view but_node = {});
+  /// Looking for names to suggest takes a while in large graphs: after some problems no more.
+  bool may_search(const FlatInstance& instance);
   /// Nothing, after having reported why, where the reference names nothing.
   std::optional<Declared> declared(const FlatInstance& instance, const Reference& reference,
                                    const std::string& name, int order, const std::string& port,
@@ -100,6 +103,7 @@ class Flattener {
   CheckOptions options_;
   ProblemList& problems_;
   int order_ = 0;
+  int searches_left_ = 20;
   std::unordered_map<std::string_view, const Subgraph*> subgraphs_;
   mutable std::unordered_map<const void*, Index> indices_;
   std::set<const Subgraph*> used_subgraphs_;

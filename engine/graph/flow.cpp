@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <queue>
+#include <set>
 
 namespace rewardloom {
 namespace {
@@ -47,8 +48,8 @@ std::vector<int> components_of(const Successors& successors) {
     for (const int to : successors[from]) boost::add_edge(from, at(to), graph);
   }
   std::vector<int> component(successors.size());
-  boost::strong_components(graph, boost::make_iterator_property_map(
-                                      component.begin(), get(boost::vertex_index, graph)));
+  boost::strong_components(
+      graph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, graph)));
   return component;
 }
 
@@ -158,7 +159,9 @@ class FlowFinder {
     if (edge.slot < 0) return;
     const int producer = graph_.slots[at(edge.slot)].node;
     if (producer < 0 || node(producer).level != static_cast<int>(level)) return;
-    add_edge(flow_.levels[level].successors, flow_.position[at(producer)], to);
+    // All edges to one node are added in a row, so an equal one is the last.
+    auto& next = flow_.levels[level].successors[at(flow_.position[at(producer)])];
+    if (next.empty() || next.back() != to) next.push_back(to);
   }
 
   static bool add_edge(Successors& successors, int from, int to) {
@@ -194,10 +197,11 @@ class FlowFinder {
       if (path.empty()) continue;
       told[at(component[p])] = true;
       const FlatNode& first = node(flat(level, start));
-      report(first, port_from(first, flat(level, path[path.size() - 2])), "cycle",
-             fmt::format("goes in a circle: {}", names(level, path)),
-             "what lasts from one iteration to the next is kept in a handle, buffer or delay, not by "
-             "an edge");
+      report(
+          first, port_from(first, flat(level, path[path.size() - 2])), "cycle",
+          fmt::format("goes in a circle: {}", names(level, path)),
+          "what lasts from one iteration to the next is kept in a handle, buffer or delay, not by "
+          "an edge");
     }
   }
 
@@ -235,28 +239,26 @@ class FlowFinder {
     LevelFlow& flow = flow_.levels[level];
     const Successors values = flow.successors;
     rank_.assign(flow.order.size(), 0);
-    for (std::size_t i = 0; i < flow.order.size(); ++i) rank_[at(flow.order[i])] = static_cast<int>(i);
-    mark_.assign(flow.order.size(), 0);
+    for (std::size_t i = 0; i < flow.order.size(); ++i)
+      rank_[at(flow.order[i])] = static_cast<int>(i);
+    label_.assign(flow.order.size(), -1);
+    next_label_ = 0;
     std::vector<int> order_handle;  // the handle behind each order edge
     for (const HandleUse& use : flow.handles) {
       if (use.writers.empty()) continue;
-      std::vector<int> waiting = readers_only(use);
-      for (std::size_t w = 0; w < use.writers.size(); ++w) {
-        const int writer = flow_.position[at(use.writers[w])];
-        mark_downstream(values, writer, last_rank(use));
-        if (w + 1 < use.writers.size() && !is_marked(use.writers[w + 1])) {
-          report_two_writers(use, use.writers[w], use.writers[w + 1]);
-        }
-        std::vector<int> later;
-        for (const int reader : waiting) {
-          if (is_marked(reader)) {
-            later.push_back(reader);
-          } else if (add_edge(flow.successors, flow_.position[at(reader)], writer)) {
-            flow.order_edges.emplace_back(flow_.position[at(reader)], writer);
-            order_handle.push_back(use.handle);
-          }
-        }
-        waiting = std::move(later);
+      label_downstream(values, use);
+      for (std::size_t w = 0; w + 1 < use.writers.size(); ++w) {
+        if (last_writer_before(use.writers[w + 1]) == static_cast<int>(w)) continue;
+        report_two_writers(use, use.writers[w], use.writers[w + 1]);
+      }
+      for (const int reader : readers_only(use)) {
+        const std::size_t next = static_cast<std::size_t>(last_writer_before(reader) + 1);
+        if (next == use.writers.size()) continue;
+        const int from = flow_.position[at(reader)];
+        const int to = flow_.position[at(use.writers[next])];
+        if (!add_edge(flow.successors, from, to)) continue;
+        flow.order_edges.emplace_back(from, to);
+        order_handle.push_back(use.handle);
       }
     }
     if (flow.order_edges.empty()) return;
@@ -267,10 +269,10 @@ class FlowFinder {
   }
 
   static std::vector<int> readers_only(const HandleUse& use) {
+    const std::set<int> writers(use.writers.begin(), use.writers.end());
     std::vector<int> readers;
     for (const int reader : use.readers) {
-      const bool writes = std::find(use.writers.begin(), use.writers.end(), reader) != use.writers.end();
-      if (!writes) readers.push_back(reader);
+      if (!writers.contains(reader)) readers.push_back(reader);
     }
     return readers;
   }
@@ -282,25 +284,36 @@ class FlowFinder {
     return last;
   }
 
-  /// Marks what is downstream of `start` by values, no further than `last` in the topological order.
-  void mark_downstream(const Successors& values, int start, int last) {
-    ++round_;
-    std::vector<int> stack = {start};
-    while (!stack.empty()) {
-      const int p = stack.back();
-      stack.pop_back();
-      for (const int next : values[at(p)]) {
-        if (mark_[at(next)] == round_ || rank_[at(next)] > last) continue;
-        mark_[at(next)] = round_;
-        stack.push_back(next);
+  /// Labels what is downstream of each writer by values with the last such writer. Going backwards,
+  /// what a later writer reaches needs no second visit: the earlier one reaches it through the
+  /// later.
+  void label_downstream(const Successors& values, const HandleUse& use) {
+    first_label_ = next_label_;
+    next_label_ += static_cast<int>(use.writers.size());
+    const int last = last_rank(use);
+    for (std::size_t w = use.writers.size(); w-- > 0;) {
+      std::vector<int> stack = {flow_.position[at(use.writers[w])]};
+      while (!stack.empty()) {
+        const int p = stack.back();
+        stack.pop_back();
+        for (const int next : values[at(p)]) {
+          if (label_[at(next)] >= first_label_ || rank_[at(next)] > last) continue;
+          label_[at(next)] = first_label_ + static_cast<int>(w);
+          stack.push_back(next);
+        }
       }
     }
   }
-  bool is_marked(int id) const { return mark_[at(flow_.position[at(id)])] == round_; }
+
+  /// The position among the writers of the last one upstream of a node, or -1.
+  int last_writer_before(int id) const {
+    return std::max(label_[at(flow_.position[at(id)])] - first_label_, -1);
+  }
 
   void sort_uses(std::size_t level) {
     LevelFlow& flow = flow_.levels[level];
-    for (std::size_t i = 0; i < flow.order.size(); ++i) rank_[at(flow.order[i])] = static_cast<int>(i);
+    for (std::size_t i = 0; i < flow.order.size(); ++i)
+      rank_[at(flow.order[i])] = static_cast<int>(i);
     const auto earlier = [&](int a, int b) {
       return rank_[at(flow_.position[at(a)])] < rank_[at(flow_.position[at(b)])];
     };
@@ -314,7 +327,8 @@ class FlowFinder {
     for (std::size_t p = 0; p < user.edges.size(); ++p) {
       if (((*user.inputs)[p].access == Access::write) != writes) continue;
       for (const FlatEdge& edge : user.edges[p]) {
-        if (edge.slot >= 0 && flow_.slot_handle[at(edge.slot)] == handle) return (*user.inputs)[p].name;
+        if (edge.slot >= 0 && flow_.slot_handle[at(edge.slot)] == handle)
+          return (*user.inputs)[p].name;
       }
     }
     return {};
@@ -336,9 +350,10 @@ class FlowFinder {
            fmt::format("writes {}, and so does {}; neither runs after the other",
                        flow_.handles[at(use.handle)].name, node(first).name),
            output.empty()
-               ? std::string("put the two into the phases of a flow.phases")
-               : fmt::format("connect {} to {}.{} to write after it, or use flow.phases", output,
-                             node(second).name, port));
+               ? std::string("let the two take turns in the phases of a container")
+               : fmt::format("connect {} to {}.{} to write after it, or let the two take turns in "
+                             "phases",
+                             output, node(second).name, port));
   }
 
   void report_order_cycles(std::size_t level, const std::vector<int>& order_handle) {
@@ -356,11 +371,11 @@ class FlowFinder {
       const std::string writer_name = node(flat(level, writer)).name;
       const std::string output = passed_on(flat(level, writer), order_handle[e]);
       report(where, port_to_handle(where, order_handle[e], false), "handle-order",
-             fmt::format("reads {} before {} writes it, but other handles order them the other way: {}",
-                         flow_.handles[at(order_handle[e])].name, writer_name, names(level, path)),
-             output.empty() ? std::string("use flow.phases to say who runs first")
-                            : fmt::format("connect {} to read what {} wrote, or use flow.phases",
-                                          output, writer_name));
+             fmt::format(
+                 "reads {} before {} writes it, but other handles order them the other way: {}",
+                 flow_.handles[at(order_handle[e])].name, writer_name, names(level, path)),
+             output.empty() ? std::string("let them take turns in the phases of a container")
+                            : fmt::format("connect {} to read what {} wrote", output, writer_name));
     }
   }
 
@@ -377,8 +392,9 @@ class FlowFinder {
   Flow flow_;
   std::vector<bool> visited_;
   std::vector<int> rank_;
-  std::vector<int> mark_;
-  int round_ = 0;
+  std::vector<int> label_;  // by position; labels of one handle start at first_label_
+  int first_label_ = 0;
+  int next_label_ = 0;
 };
 
 }  // namespace

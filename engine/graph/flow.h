@@ -1,4 +1,5 @@
-// Who waits for whom: order within each level, and the state behind handles with its readers and writers.
+// Who waits for whom: order within each level, and the state behind handles with its readers and
+// writers.
 #pragma once
 #include <string>
 #include <utility>
@@ -17,8 +18,8 @@ struct HandleUse {
 
 /// Positions count the nodes of a level in the order of the file.
 struct LevelFlow {
-  std::vector<std::vector<int>> successors;      ///< positions; values and order together, each once
-  std::vector<int> order;                        ///< positions, topological; ties as in the file
+  std::vector<std::vector<int>> successors;  ///< positions; values and order together, each once
+  std::vector<int> order;                    ///< positions, topological; ties as in the file
   std::vector<std::pair<int, int>> order_edges;  ///< positions: reader before writer
   std::vector<HandleUse> handles;
 };
@@ -33,10 +34,12 @@ struct Flow {
   std::vector<int> position;     ///< of each flat node in its level
   std::vector<int> slot_handle;  ///< of each slot, or -1
   std::vector<Handle> handles;
-  std::vector<int> order;  ///< all flat nodes: sources first, bodies before their container's own place
+  std::vector<int>
+      order;  ///< all flat nodes: sources first, bodies before their container's own place
 };
 
-/// Reports cycle, two-writers and handle-order; where a level has a cycle its order is only partial.
+/// Reports cycle, two-writers and handle-order; where a level has a cycle its order is only
+/// partial.
 Flow find_flow(const FlatGraph& graph, ProblemList& problems);
 
 }  // namespace rewardloom

@@ -10,18 +10,19 @@ struct CheckedGraph {
   const FlatGraph& graph;
   const Flow& flow;
   ProblemList& problems;
-  std::vector<std::vector<int>> readers;     ///< of each slot: flat nodes, in the order of the file
-  std::vector<std::vector<int>> alias_of;    ///< of each slot: container outputs that stand for it
+  std::vector<std::vector<int>> readers;   ///< of each slot: flat nodes, in the order of the file
+  std::vector<std::vector<int>> alias_of;  ///< of each slot: container outputs that stand for it
 
   CheckedGraph(const FlatGraph& flat, const Flow& order, ProblemList& list);
   void report(const FlatNode& node, const std::string& port, std::string code, std::string text,
               std::string help, Severity severity = Severity::error) const;
 };
 
-/// size-mismatch: a letter of a node's dims stands for the rows (tokens, ...) of two different sources.
-/// Letters in lower case, and those of fixed extents (A C D F H K V W), are not compared.
+/// size-mismatch: a letter of a node's dims stands for the rows (tokens, ...) of two different
+/// sources. Letters in lower case, and those of fixed extents (A C D F H K V W), are not compared.
 void check_sizes(const CheckedGraph& checked);
-/// What outputs state before the run ("group_size") against what inputs need; the code is the fact's name.
+/// What outputs state before the run ("group_size") against what inputs need; the code is the
+/// fact's name.
 void check_facts(const CheckedGraph& checked);
 /// gold-to-loss: what is for measuring only reaches an optimizer.
 void check_gold(const CheckedGraph& checked);

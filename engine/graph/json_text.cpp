@@ -56,13 +56,17 @@ class Builder final : public nlohmann::json_sax<Json> {
     return put(Json(std::move(frame.items)));
   }
 
-  bool parse_error(std::size_t position, const std::string&,
+  bool parse_error(std::size_t position, const std::string& last_token,
                    const nlohmann::detail::exception& error) override {
     std::string text = error.what();
     const std::size_t column = text.find(", column ");
     const std::size_t colon = text.find(": ", column == std::string::npos ? 0 : column);
     if (colon != std::string::npos) text.erase(0, colon + 2);
-    fail(position, text);
+    // The position is that of the token's last byte; of these tokens alone the text is kept.
+    const bool whole = text.find("unexpected string literal") != std::string::npos ||
+                       text.find("unexpected number literal") != std::string::npos;
+    const std::size_t token = whole ? std::max<std::size_t>(last_token.size(), 1) : 1;
+    fail(position >= token ? position - token + 1 : position, text);
   }
 
  private:
@@ -202,10 +206,11 @@ void JsonLayout::append_filled(std::string& out, const Json& value, std::size_t 
   out += object ? '{' : '[';
   const std::size_t indent = column + 1;
   std::size_t at = indent;
+  bool broken = false;  // what follows a member of several lines starts on a line of its own
   for (auto it = value.begin(); it != value.end(); ++it) {
     const std::string name = object ? json_quoted(it.key()) + ": " : std::string();
     if (it != value.begin()) {
-      const bool fits = at + 2 + columns(name) + columns(compact(*it)) <= limit;
+      const bool fits = !broken && at + 2 + columns(name) + columns(compact(*it)) <= limit;
       out += fits ? ", " : ",\n" + std::string(indent, ' ');
       at = fits ? at + 2 : indent;
     }
@@ -213,6 +218,7 @@ void JsonLayout::append_filled(std::string& out, const Json& value, std::size_t 
     std::string member;
     append_filled(member, *it, at + columns(name));
     at = column_after(member, at + columns(name));
+    broken = member.find('\n') != std::string::npos;
     out += member;
   }
   out += object ? '}' : ']';

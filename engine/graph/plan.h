@@ -73,8 +73,9 @@ struct PlanNode {
   std::vector<int> successors;      ///< nodes that wait for this one, each once
   int pending = 0;                  ///< how many nodes have this one among their successors
   int level = 0;                    ///< longest way from a node that waits for nothing
-  bool invariant =
-      false;  ///< gives the same in every iteration of this plan: fire once, keep the outputs
+  /// Gives the same whenever it fires in a run (pure, fed by such nodes only): fire it once, keep
+  /// the outputs.
+  bool invariant = false;
   ErrorPolicy on_error;
   double deadline = 0;  ///< seconds; 0: none
   Json placement = Json::object();

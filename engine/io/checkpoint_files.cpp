@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <map>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -39,6 +40,17 @@ std::optional<std::int64_t> iteration_of(const std::string& name) {
   const auto [rest, error] = std::from_chars(name.data(), end, iteration);
   const bool number = error == std::errc() && rest == end && iteration >= 0;
   return number && folder_name(iteration) == name ? std::optional(iteration) : std::nullopt;
+}
+
+// What is named as a checkpoint, by iteration; its content is not looked at.
+std::map<std::int64_t, fs::path> named_folders(const fs::path& folder) {
+  std::map<std::int64_t, fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::optional<std::int64_t> iteration = iteration_of(entry.path().filename().string());
+    if (iteration) found.emplace(*iteration, entry.path());
+  }
+  return found;
 }
 
 bool allowed_name(const std::string& name) {
@@ -127,10 +139,13 @@ CheckpointInfo parse_manifest(const Json& manifest, const fs::path& checkpoint) 
 void check_version(const Json& manifest, const fs::path& file) {
   const int version = manifest.at("rewardloom_checkpoint").get<int>();
   if (version == format_version) return;
-  throw Failure({Severity::error, "checkpoint-version", {file.string(), {}, {}},
+  throw Failure({Severity::error,
+                 "checkpoint-version",
+                 {file.string(), {}, {}},
                  fmt::format("the checkpoint has format version {}, this program reads {}", version,
                              format_version),
-                 "resume with the program that wrote it", {}});
+                 "resume with the program that wrote it",
+                 {}});
 }
 
 void check_manifest_checksum(Json manifest, const fs::path& file) {
@@ -138,13 +153,14 @@ void check_manifest_checksum(Json manifest, const fs::path& file) {
   manifest.erase("checksum");
   const std::string found = xxh3_128(manifest_text(manifest, false));
   if (found != expected) {
-    corrupt(file, fmt::format("the manifest says checksum {}, but its content has {}", expected,
-                              found));
+    corrupt(file,
+            fmt::format("the manifest says checksum {}, but its content has {}", expected, found));
   }
 }
 
 CheckpointInfo read_manifest(const fs::path& checkpoint) {
   const fs::path file = checkpoint / manifest_name;
+  if (!fs::exists(file)) corrupt(file, "the manifest is missing");
   CheckpointInfo info;
   try {
     const Json manifest = Json::parse(read_file(file));
@@ -335,19 +351,24 @@ fs::path CheckpointWriter::commit(int keep_last) {
 
 std::vector<CheckpointInfo> list_checkpoints(const fs::path& folder) {
   std::vector<CheckpointInfo> found;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (!iteration_of(entry.path().filename().string())) continue;
+  for (const auto& [iteration, path] : named_folders(folder)) {
     try {
-      found.push_back(read_manifest(entry.path()));
+      found.push_back(read_manifest(path));
     } catch (const Failure&) {
       // Documented: a folder whose manifest cannot be read is no checkpoint to choose from.
     }
   }
-  std::sort(found.begin(), found.end(), [](const CheckpointInfo& a, const CheckpointInfo& b) {
-    return a.iteration < b.iteration;
-  });
   return found;
+}
+
+CheckpointInfo newest_checkpoint(const fs::path& folder) {
+  const std::map<std::int64_t, fs::path> all = named_folders(folder);
+  if (all.empty()) {
+    throw Failure("checkpoint-missing",
+                  fmt::format("there is no checkpoint in {}", folder.string()),
+                  "name a run folder that has one, or start the run anew");
+  }
+  return verify_checkpoint(all.rbegin()->second);
 }
 
 CheckpointInfo read_checkpoint(const fs::path& checkpoint) {
@@ -379,13 +400,9 @@ std::string load_checkpoint_bytes(const fs::path& checkpoint, const std::string&
 }
 
 void remove_checkpoints_after(const fs::path& folder, std::int64_t iteration) {
-  std::vector<fs::path> later;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    const std::optional<std::int64_t> named = iteration_of(entry.path().filename().string());
-    if (named && *named > iteration) later.push_back(entry.path());
+  for (const auto& [named, path] : named_folders(folder)) {
+    if (named > iteration) remove_checkpoint(path);
   }
-  for (const fs::path& path : later) remove_checkpoint(path);
 }
 
 std::size_t remove_unfinished_checkpoints(const fs::path& folder) {

@@ -1,4 +1,5 @@
-// A checkpoint is a folder of safetensors files under a manifest with their checksums; it appears whole or not.
+// A checkpoint is a folder of safetensors files under a manifest with their checksums; it appears
+// whole or not.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,9 +27,10 @@ struct CheckpointInfo {
   std::uint64_t bytes() const;
 };
 
-/// Writes `folder`/000010 for iteration 10: first into a hidden folder, which commit() makes durable and renames.
-/// One writer at a time per folder: opening one removes what a killed process left unfinished.
-/// Without commit() nothing remains. Failure `write-failed` (full disk, ...) leaves older checkpoints as they were.
+/// Writes `folder`/000010 for iteration 10: first into a hidden folder, which commit() makes
+/// durable and renames. One writer at a time per folder: opening one removes what a killed process
+/// left unfinished. Without commit() nothing remains. Failure `write-failed` (full disk, ...)
+/// leaves older checkpoints as they were.
 class CheckpointWriter {
  public:
   CheckpointWriter(const std::filesystem::path& folder, std::int64_t iteration);
@@ -42,8 +44,8 @@ class CheckpointWriter {
   void add_bytes(const std::string& file_name, std::string_view bytes);
   /// What the manifest keeps besides the files, e.g. the program's version.
   void set_meta(Json meta) { meta_ = std::move(meta); }
-  /// Publishes the checkpoint (replacing one of the same iteration), then deletes the oldest until `keep_last`
-  /// remain; 0 keeps all. Gives its folder.
+  /// Publishes the checkpoint (replacing one of the same iteration), then deletes the oldest until
+  /// `keep_last` remain; 0 keeps all. Gives its folder.
   std::filesystem::path commit(int keep_last);
 
  private:
@@ -57,15 +59,21 @@ class CheckpointWriter {
   Json meta_ = Json::object();
 };
 
-/// The finished checkpoints of a folder by rising iteration; those with an unreadable manifest are left out.
-/// A folder that does not exist has none.
+/// The finished checkpoints of a folder by rising iteration; those with an unreadable manifest are
+/// left out. A folder that does not exist has none.
 std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& folder);
 
-/// The manifest of one checkpoint. Failure `checkpoint-missing`, `checkpoint-corrupt` or `checkpoint-version`.
+/// The manifest of one checkpoint. Failure `checkpoint-missing`, `checkpoint-corrupt` or
+/// `checkpoint-version`.
 CheckpointInfo read_checkpoint(const std::filesystem::path& checkpoint);
 
-/// Reads every file and compares size and checksum. Failure `checkpoint-corrupt` names the file, what was expected
-/// and what was found, and the newest intact checkpoint before it.
+/// The checkpoint of the highest iteration, verified: where a run resumes. Failure
+/// `checkpoint-missing` if there is none, `checkpoint-corrupt` if that one is damaged, even if
+/// older ones are intact.
+CheckpointInfo newest_checkpoint(const std::filesystem::path& folder);
+
+/// Reads every file and compares size and checksum. Failure `checkpoint-corrupt` names the file,
+/// what was expected and what was found, and the newest intact checkpoint before it.
 CheckpointInfo verify_checkpoint(const std::filesystem::path& checkpoint);
 
 /// One package of a checkpoint, its checksum compared first. Failure as verify_checkpoint.

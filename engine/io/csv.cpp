@@ -32,8 +32,12 @@ CsvReader::CsvReader(std::istream& input, std::string name, char separator)
 
 void CsvReader::fail(std::size_t line, std::size_t column, const std::string& text,
                      const std::string& help) const {
-  throw Failure({Severity::error, "csv-invalid",
-                 {fmt::format("{}:{}:{}", name_, line, column), {}, {}}, text, help, {}});
+  throw Failure({Severity::error,
+                 "csv-invalid",
+                 {fmt::format("{}:{}:{}", name_, line, column), {}, {}},
+                 text,
+                 help,
+                 {}});
 }
 
 int CsvReader::take() {
@@ -116,15 +120,22 @@ std::vector<Json> read_csv(const std::filesystem::path& path, char separator) {
   std::unordered_set<std::string> names;
   for (const std::string& name : *header) {
     if (names.insert(name).second) continue;
-    throw Failure({Severity::error, "csv-invalid", {place(), {}, {}},
-                   fmt::format("column \"{}\" is there twice", name), "rename one of them", {}});
+    throw Failure({Severity::error,
+                   "csv-invalid",
+                   {place(), {}, {}},
+                   fmt::format("column \"{}\" is there twice", name),
+                   "rename one of them",
+                   {}});
   }
   while (std::optional<std::vector<std::string>> fields = reader.next()) {
     if (fields->size() != header->size()) {
-      throw Failure({Severity::error, "csv-invalid", {place(), {}, {}},
+      throw Failure({Severity::error,
+                     "csv-invalid",
+                     {place(), {}, {}},
                      fmt::format("the header has {} fields, but this record has {}", header->size(),
                                  fields->size()),
-                     "give every record as many fields as the header has", {}});
+                     "give every record as many fields as the header has",
+                     {}});
     }
     Json row = Json::object();
     for (std::size_t i = 0; i < fields->size(); ++i) row[(*header)[i]] = std::move((*fields)[i]);

@@ -12,8 +12,8 @@
 
 namespace rewardloom {
 
-/// Streams records of fields: quoted fields may hold separators, line breaks and doubled quotes. CRLF, LF, a
-/// UTF-8 byte order mark and blank lines are allowed.
+/// Streams records of fields: quoted fields may hold separators, line breaks and doubled quotes.
+/// CRLF, LF, a UTF-8 byte order mark and blank lines are allowed.
 class CsvReader {
  public:
   explicit CsvReader(const std::filesystem::path& path, char separator = ',');
@@ -42,8 +42,8 @@ class CsvReader {
   std::size_t record_line_ = 0;
 };
 
-/// The file as objects keyed by its first record; all values are strings. Failure `csv-invalid` for a record
-/// with another number of fields than the header, or a header with a name twice.
+/// The file as objects keyed by its first record; all values are strings. Failure `csv-invalid` for
+/// a record with another number of fields than the header, or a header with a name twice.
 std::vector<Json> read_csv(const std::filesystem::path& path, char separator = ',');
 
 }  // namespace rewardloom

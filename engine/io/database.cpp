@@ -22,7 +22,8 @@ void Database::fail(int code, std::string_view doing) const {
   }
   std::string help;
   const int kind = code & 0xFF;
-  if (kind == SQLITE_FULL || kind == SQLITE_IOERR) help = "check the free space and health of the disk";
+  if (kind == SQLITE_FULL || kind == SQLITE_IOERR)
+    help = "check the free space and health of the disk";
   if (kind == SQLITE_BUSY || kind == SQLITE_LOCKED) {
     help = "another program holds the store; close it, or wait for it";
   }
@@ -45,9 +46,8 @@ std::string Database::text_of(const std::string& sql) {
 
 Statement::Statement(const Database& database, const std::string& sql) : database_(&database) {
   sqlite3_stmt* prepared = nullptr;
-  const int code =
-      sqlite3_prepare_v3(database.handle(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &prepared,
-                         nullptr);
+  const int code = sqlite3_prepare_v3(database.handle(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                                      &prepared, nullptr);
   statement_.reset(prepared);
   if (code != SQLITE_OK) database.fail(code, "query");
 }

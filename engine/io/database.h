@@ -12,7 +12,8 @@
 
 namespace rewardloom {
 
-/// One open database. Every fault is a Failure `run-store-failed` with the path and SQLite's reason.
+/// One open database. Every fault is a Failure `run-store-failed` with the path and SQLite's
+/// reason.
 class Database {
  public:
   /// `flags` are those of sqlite3_open_v2; `name` is a path, or a file: URI with SQLITE_OPEN_URI.

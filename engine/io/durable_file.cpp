@@ -23,7 +23,8 @@ std::string reason(int error) { return std::generic_category().message(error); }
 std::string advice(int error) {
   if (error == ENOSPC || error == EDQUOT) return "free some space there, or choose another folder";
   if (error == EFBIG) return "raise the limit on file sizes (ulimit -f), or write less";
-  if (error == EACCES || error == EPERM || error == EROFS) return "choose a folder you may write to";
+  if (error == EACCES || error == EPERM || error == EROFS)
+    return "choose a folder you may write to";
   if (error == ENOENT) return "create the folder first";
   return {};
 }
@@ -66,8 +67,7 @@ void DurableFile::flush() {
 
 void DurableFile::write_through(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t done =
-        ::write(descriptor_, bytes.data(), std::min(bytes.size(), largest_write));
+    const ssize_t done = ::write(descriptor_, bytes.data(), std::min(bytes.size(), largest_write));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail(errno, "write");
     bytes.remove_prefix(static_cast<std::size_t>(done));

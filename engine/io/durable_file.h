@@ -12,7 +12,8 @@ namespace rewardloom {
 enum class Durability { synced, buffered };
 
 /// Writes beside `path` and takes its place on commit(); without one it leaves nothing behind.
-/// A full disk or any other fault throws Failure `write-failed` with the path and the system's reason.
+/// A full disk or any other fault throws Failure `write-failed` with the path and the system's
+/// reason.
 class DurableFile {
  public:
   explicit DurableFile(std::filesystem::path path, Durability durability = Durability::synced);

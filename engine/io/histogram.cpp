@@ -22,8 +22,8 @@ at::Tensor flags_for(const at::Tensor& values, at::Tensor present) {
   }
   const auto shape = values.sizes();
   const auto leading = present.sizes();
-  const bool fits = leading.size() <= shape.size() &&
-                    std::equal(leading.begin(), leading.end(), shape.begin());
+  const bool fits =
+      leading.size() <= shape.size() && std::equal(leading.begin(), leading.end(), shape.begin());
   if (!fits) {
     refuse(fmt::format("present has shape [{}], but the values have [{}]", fmt::join(leading, ","),
                        fmt::join(shape, ",")));
@@ -87,7 +87,8 @@ void set_bins(const std::vector<double>& values, int bins, Distribution& d) {
   }
 }
 
-// Reorders `values`: each quantile needs only its two neighbours in place, found among what is left above the last.
+// Reorders `values`: each quantile needs only its two neighbours in place, found among what is left
+// above the last.
 void set_quantiles(std::vector<double>& values, Distribution& d) {
   auto from = values.begin();
   for (std::size_t i = 0; i < quantile_levels.size(); ++i) {

@@ -17,8 +17,9 @@ constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 // Characters (not continuation bytes) of `text`.
 std::size_t characters(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
 }
 
 // nlohmann's message without its own counting of lines, which starts anew with every line.
@@ -29,8 +30,12 @@ std::string reason(const Json::exception& error) {
 }
 
 [[noreturn]] void refuse(std::string place, std::string text) {
-  throw Failure({Severity::error, "json-invalid", {std::move(place), {}, {}}, std::move(text),
-                 "correct the file at that place", {}});
+  throw Failure({Severity::error,
+                 "json-invalid",
+                 {std::move(place), {}, {}},
+                 std::move(text),
+                 "correct the file at that place",
+                 {}});
 }
 
 Json parse_at(std::string_view text, const std::string& name, std::size_t first_line) {

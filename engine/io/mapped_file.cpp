@@ -16,9 +16,9 @@ namespace rewardloom {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, int error) {
-  throw Failure(error == ENOENT ? "file-not-found" : "read-failed",
-                fmt::format("cannot read {}: {}", path.string(),
-                            std::generic_category().message(error)));
+  throw Failure(
+      error == ENOENT ? "file-not-found" : "read-failed",
+      fmt::format("cannot read {}: {}", path.string(), std::generic_category().message(error)));
 }
 
 }  // namespace

@@ -111,19 +111,24 @@ struct RunReader::Implementation {
     query("meta", {"value"}, {"key"}, "WHERE key = 'schema_version'", nothing,
           [&](const Statement& row) { version = static_cast<int>(row.integer(0)); });
     if (version <= RunStore::schema_version) return;
-    note("run-store-version",
-         fmt::format("{} has schema version {}, this program knows {}: what it does not know is not "
-                     "shown",
-                     path.string(), version, RunStore::schema_version),
-         "update this program");
+    note(
+        "run-store-version",
+        fmt::format("{} has schema version {}, this program knows {}: what it does not know is not "
+                    "shown",
+                    path.string(), version, RunStore::schema_version),
+        "update this program");
   }
 
   void note(std::string code, std::string text, std::string help = {}) {
     const bool known = std::any_of(problems.begin(), problems.end(),
                                    [&](const Problem& p) { return p.text == text; });
     if (known) return;
-    problems.push_back({Severity::warning, std::move(code), {path.string(), {}, {}},
-                        std::move(text), std::move(help), {}});
+    problems.push_back({Severity::warning,
+                        std::move(code),
+                        {path.string(), {}, {}},
+                        std::move(text),
+                        std::move(help),
+                        {}});
   }
 
   // Asked anew while a table is missing: a run that just began creates it later.
@@ -151,9 +156,9 @@ struct RunReader::Implementation {
       const bool plain = column.find('(') == std::string::npos;
       const bool there = !plain || has(table, column);
       if (!there) {
-        note("run-store-incomplete",
-             columns[table].empty() ? fmt::format("there is no table {}", table)
-                                    : fmt::format("table {} lacks column {}", table, column));
+        note("run-store-incomplete", columns[table].empty()
+                                         ? fmt::format("there is no table {}", table)
+                                         : fmt::format("table {} lacks column {}", table, column));
         if (columns[table].empty()) return {};
       }
       list += fmt::format("{}{}", list.empty() ? "" : ", ", there ? column : "NULL");
@@ -161,8 +166,8 @@ struct RunReader::Implementation {
     return list;
   }
 
-  // Visits the rows of one table. Columns in `wanted` that the store lacks read as NULL; `needed` are those that
-  // `tail` uses. Damage ends the visit and is noted.
+  // Visits the rows of one table. Columns in `wanted` that the store lacks read as NULL; `needed`
+  // are those that `tail` uses. Damage ends the visit and is noted.
   template <typename Visit>
   void query(const std::string& table, const Columns& wanted, const Columns& needed,
              const std::string& tail, const Bind& bind, Visit&& visit) {
@@ -212,10 +217,10 @@ struct RunReader::Implementation {
 
 namespace {
 
-const Columns histogram_columns = {
-    "iteration", "node", "port", "component", "count", "absent", "nonfinite",
-    "mean",      "std",  "min",  "max",       "q01",   "q05",    "q25",
-    "q50",       "q75",  "q95",  "q99",       "lo",    "hi",     "bins"};
+const Columns histogram_columns = {"iteration", "node", "port", "component", "count", "absent",
+                                   "nonfinite", "mean", "std",  "min",       "max",   "q01",
+                                   "q05",       "q25",  "q50",  "q75",       "q95",   "q99",
+                                   "lo",        "hi",   "bins"};
 
 }  // namespace
 
@@ -243,8 +248,8 @@ std::vector<std::string> RunReader::metric_names() {
   // Hops from name to name over the primary key instead of scanning every row.
   std::vector<std::string> names;
   for (bool more = true; more;) {
-    const std::string tail = names.empty() ? "ORDER BY name LIMIT 1"
-                                           : "WHERE name > ? ORDER BY name LIMIT 1";
+    const std::string tail =
+        names.empty() ? "ORDER BY name LIMIT 1" : "WHERE name > ? ORDER BY name LIMIT 1";
     const Bind after = [last = names.empty() ? std::string() : names.back()](Statement& query) {
       if (!last.empty()) query.bind(last);
     };
@@ -263,7 +268,9 @@ std::vector<MetricPoint> RunReader::metric(const std::string& name, Iterations r
       "metrics", {"iteration", "value"}, {"iteration", "name"},
       "WHERE name = ? AND iteration BETWEEN ? AND ? ORDER BY iteration",
       [&](Statement& query) { query.bind(name).bind(range.first).bind(range.last); },
-      [&](const Statement& row) { points.push_back({row.integer(0), row.real(1)}); });
+      [&](const Statement& row) {
+        points.push_back({row.integer(0), row.real(1)});
+      });
   return points;
 }
 
@@ -282,8 +289,11 @@ std::vector<MetricRow> RunReader::latest_metrics() {
   for (const std::string& name : metric_names()) {
     implementation_->query(
         "metrics", {"iteration", "value"}, {"iteration", "name"},
-        "WHERE name = ? ORDER BY iteration DESC LIMIT 1", [&](Statement& query) { query.bind(name); },
-        [&](const Statement& row) { rows.push_back({row.integer(0), name, row.real(1)}); });
+        "WHERE name = ? ORDER BY iteration DESC LIMIT 1",
+        [&](Statement& query) { query.bind(name); },
+        [&](const Statement& row) {
+          rows.push_back({row.integer(0), name, row.real(1)});
+        });
   }
   return rows;
 }
@@ -294,7 +304,10 @@ std::vector<ProbeSummary> RunReader::probes() {
       "histograms", {"node", "port", "component", "count(*)", "min(iteration)", "max(iteration)"},
       {"node", "port", "component", "iteration"}, "GROUP BY node, port, component ORDER BY 1, 2, 3",
       nothing, [&](const Statement& row) {
-        probes.push_back({row.text(0), row.text(1), row.text(2), row.integer(3),
+        probes.push_back({row.text(0),
+                          row.text(1),
+                          row.text(2),
+                          row.integer(3),
                           {row.integer(4), row.integer(5)}});
       });
   return probes;
@@ -314,8 +327,7 @@ std::vector<HistogramRow> RunReader::histograms(const std::string& node, const s
   return rows;
 }
 
-std::vector<HistogramRow> RunReader::histograms_at(const std::string& node,
-                                                   const std::string& port,
+std::vector<HistogramRow> RunReader::histograms_at(const std::string& node, const std::string& port,
                                                    std::int64_t iteration) {
   std::vector<HistogramRow> rows;
   implementation_->query(
@@ -376,7 +388,8 @@ std::vector<EventRow> RunReader::events(const std::string& kind, Iterations rang
   };
   implementation_->query(
       "events", {"iteration", "kind", "node", "data", "time"}, {"iteration", "kind", "id"},
-      fmt::format("WHERE iteration BETWEEN ? AND ?{} ORDER BY id", kind.empty() ? "" : " AND kind = ?"),
+      fmt::format("WHERE iteration BETWEEN ? AND ?{} ORDER BY id",
+                  kind.empty() ? "" : " AND kind = ?"),
       bind, [&](const Statement& row) {
         rows.push_back({row.integer(0), row.text(1), row.text(2), row.text(3), row.real(4)});
       });
@@ -385,14 +398,13 @@ std::vector<EventRow> RunReader::events(const std::string& kind, Iterations rang
 
 std::vector<NodeRow> RunReader::nodes() {
   std::vector<NodeRow> rows;
-  implementation_->query("nodes",
-                         {"node", "type", "iteration", "firings", "seconds", "waiting_seconds",
-                          "failures", "bytes"},
-                         {"node"}, "ORDER BY node", nothing, [&](const Statement& row) {
-                           rows.push_back({row.text(0), row.text(1), row.integer(2), row.integer(3),
-                                           row.real(4), row.real(5), row.integer(6),
-                                           row.integer(7)});
-                         });
+  implementation_->query(
+      "nodes",
+      {"node", "type", "iteration", "firings", "seconds", "waiting_seconds", "failures", "bytes"},
+      {"node"}, "ORDER BY node", nothing, [&](const Statement& row) {
+        rows.push_back({row.text(0), row.text(1), row.integer(2), row.integer(3), row.real(4),
+                        row.real(5), row.integer(6), row.integer(7)});
+      });
   return rows;
 }
 

@@ -41,14 +41,15 @@ struct SampleFilter {
   std::int64_t limit = 50;
 };
 
-/// One page of samples, ordered by iteration, node, port and row; `total` counts all that the filter lets by.
+/// One page of samples, ordered by iteration, node, port and row; `total` counts all that the
+/// filter lets by.
 struct SamplePage {
   std::vector<SampleRow> rows;
   std::int64_t total = 0;
 };
 
-/// For use by one thread at a time. Every query sees what is committed by then. What a damaged or older store
-/// lacks reads as empty and is named in problems(); nothing is ever written.
+/// For use by one thread at a time. Every query sees what is committed by then. What a damaged or
+/// older store lacks reads as empty and is named in problems(); nothing is ever written.
 class RunReader {
  public:
   /// `path` is a run.db or the folder that holds it. Failure `run-store-missing` if there is none,
@@ -67,7 +68,8 @@ class RunReader {
 
   std::vector<std::string> metric_names();
   std::vector<MetricPoint> metric(const std::string& name, Iterations range = {});
-  /// All metrics of a range, by iteration and name: what a live view asks for after its last iteration.
+  /// All metrics of a range, by iteration and name: what a live view asks for after its last
+  /// iteration.
   std::vector<MetricRow> metrics(Iterations range = {});
   /// The newest value of each metric, by name.
   std::vector<MetricRow> latest_metrics();

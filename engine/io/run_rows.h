@@ -16,8 +16,9 @@ inline constexpr std::array<double, 7> quantile_levels = {0.01, 0.05, 0.25, 0.5,
 inline constexpr std::array<std::string_view, 7> quantile_names = {"q01", "q05", "q25", "q50",
                                                                    "q75", "q95", "q99"};
 
-/// What one tensor of numbers looked like. Statistics are over the `count` finite values and NaN if there are
-/// none. `bins` are equally wide from `lo` to `hi`, the last one closed; their sum is `count`.
+/// What one tensor of numbers looked like. Statistics are over the `count` finite values and NaN if
+/// there are none. `bins` are equally wide from `lo` to `hi`, the last one closed; their sum is
+/// `count`.
 struct Distribution {
   static constexpr double none = std::numeric_limits<double>::quiet_NaN();
   std::int64_t count = 0;
@@ -70,7 +71,8 @@ struct NodeRow {
   std::int64_t bytes = 0;  ///< of output values, summed
 };
 
-/// Something that happened: "start", "resume", "checkpoint", "phase", "stop", ... `data` is JSON text.
+/// Something that happened: "start", "resume", "checkpoint", "phase", "stop", ... `data` is JSON
+/// text.
 struct EventRow {
   std::int64_t iteration = 0;
   std::string kind;

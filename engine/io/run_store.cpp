@@ -67,12 +67,12 @@ void refuse_other_version(Database& database, const std::filesystem::path& path)
   const std::string found =
       ours ? database.text_of("SELECT value FROM meta WHERE key = 'schema_version'") : "";
   if (found == expected) return;
-  throw Failure("run-store-version",
-                fmt::format("{} has {}, this program writes version {}", path.string(),
-                            found.empty() ? "tables but no schema version"
-                                          : "schema version " + found,
-                            expected),
-                "resume with the program that wrote it, or choose another run folder");
+  throw Failure(
+      "run-store-version",
+      fmt::format("{} has {}, this program writes version {}", path.string(),
+                  found.empty() ? "tables but no schema version" : "schema version " + found,
+                  expected),
+      "resume with the program that wrote it, or choose another run folder");
 }
 
 void prepare_schema(Database& database, const std::filesystem::path& path) {
@@ -80,16 +80,19 @@ void prepare_schema(Database& database, const std::filesystem::path& path) {
   if (!fresh) refuse_other_version(database, path);
   database.execute("PRAGMA journal_mode = WAL");
   if (!fresh) return;
-  database.execute(fmt::format(
-      "BEGIN IMMEDIATE; {} INSERT INTO meta VALUES ('schema_version', '{}'); COMMIT", schema,
-      RunStore::schema_version));
+  database.execute(
+      fmt::format("BEGIN IMMEDIATE; {} INSERT INTO meta VALUES ('schema_version', '{}'); COMMIT",
+                  schema, RunStore::schema_version));
 }
 
 std::string_view pragma_of(Fsync fsync) {
   switch (fsync) {
-    case Fsync::off: return "OFF";
-    case Fsync::normal: return "NORMAL";
-    case Fsync::full: return "FULL";
+    case Fsync::off:
+      return "OFF";
+    case Fsync::normal:
+      return "NORMAL";
+    case Fsync::full:
+      return "FULL";
   }
   return "NORMAL";
 }
@@ -106,7 +109,8 @@ struct RunStore::Implementation {
   // Statements are prepared on first use and kept.
   Statement& insert(std::optional<Statement>& statement, const char* table, const char* values) {
     if (!statement) {
-      statement.emplace(database, fmt::format("INSERT OR REPLACE INTO {} VALUES ({})", table, values));
+      statement.emplace(database,
+                        fmt::format("INSERT OR REPLACE INTO {} VALUES ({})", table, values));
     }
     if (!database.in_transaction()) database.execute("BEGIN");
     return *statement;

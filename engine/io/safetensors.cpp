@@ -37,7 +37,8 @@ struct Layout {
 Layout lay_out(const Package& package) {
   using Item = std::pair<std::string, at::Tensor>;
   std::vector<Item> items;
-  for (const auto& [name, tensor] : package.tensors) items.emplace_back(name, storable(name, tensor));
+  for (const auto& [name, tensor] : package.tensors)
+    items.emplace_back(name, storable(name, tensor));
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
     return std::make_tuple(-a.second.element_size(), std::string_view(a.first)) <
            std::make_tuple(-b.second.element_size(), std::string_view(b.first));
@@ -100,8 +101,8 @@ Package read_mapped(const std::filesystem::path& path) {
     const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
     if (bytes.empty() || address % c10::elementSize(entry.dtype) != 0) return copied(entry, bytes);
     char* data = file->data() + (bytes.data() - file->bytes().data());
-    return at::from_blob(data, entry.shape, [file](void*) {},
-                         at::TensorOptions().dtype(entry.dtype));
+    return at::from_blob(
+        data, entry.shape, [file](void*) {}, at::TensorOptions().dtype(entry.dtype));
   };
   return read_package(file->bytes(), path.string(), make);
 }

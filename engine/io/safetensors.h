@@ -1,4 +1,5 @@
-// The safetensors format (github.com/huggingface/safetensors): an 8-byte length, a JSON header, raw data.
+// The safetensors format (github.com/huggingface/safetensors): an 8-byte length, a JSON header, raw
+// data.
 #pragma once
 #include <c10/core/ScalarType.h>
 
@@ -14,17 +15,20 @@
 
 namespace rewardloom {
 
-/// `copied` tensors own their memory; `mapped` ones share a copy-on-write mapping that lives as long as they
-/// do (for models: pages are read on first use). A mapped file must not be shortened while it is in use.
+/// `copied` tensors own their memory; `mapped` ones share a copy-on-write mapping that lives as
+/// long as they do (for models: pages are read on first use). A mapped file must not be shortened
+/// while it is in use.
 enum class Reading { copied, mapped };
 
 /// Reads a file by us or by others. Metadata by others loads as strings, ours as it was written.
-/// Failure `file-not-found`, `read-failed` or `safetensors-invalid`, which says what in the file is wrong.
+/// Failure `file-not-found`, `read-failed` or `safetensors-invalid`, which says what in the file is
+/// wrong.
 Package read_safetensors(const std::filesystem::path& path, Reading reading = Reading::copied);
 
-/// Writes atomically. Tensors come in order of element size, then name, so that each is aligned; the
-/// same package gives the same bytes. Top-level metadata that is no string is stored as JSON text.
-/// Failure `write-failed`, or `safetensors-unwritable` for a dtype, name or number the format lacks.
+/// Writes atomically. Tensors come in order of element size, then name, so that each is aligned;
+/// the same package gives the same bytes. Top-level metadata that is no string is stored as JSON
+/// text. Failure `write-failed`, or `safetensors-unwritable` for a dtype, name or number the format
+/// lacks.
 void write_safetensors(const std::filesystem::path& path, const Package& package,
                        Durability durability = Durability::synced);
 

@@ -18,8 +18,12 @@ namespace rewardloom {
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
 void refuse_safetensors(const std::string& name, const std::string& text) {
-  throw Failure({Severity::error, "safetensors-invalid", {name, {}, {}}, text,
-                 "the file is damaged or no safetensors file; write or download it again", {}});
+  throw Failure({Severity::error,
+                 "safetensors-invalid",
+                 {name, {}, {}},
+                 text,
+                 "the file is damaged or no safetensors file; write or download it again",
+                 {}});
 }
 
 namespace {
@@ -51,7 +55,8 @@ std::string dimensions(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }
 
-// Receives the header's JSON piece by piece: no tree is built, a name twice is seen, depth is bounded.
+// Receives the header's JSON piece by piece: no tree is built, a name twice is seen, depth is
+// bounded.
 class HeaderHandler final : public nlohmann::json_sax<Json> {
  public:
   explicit HeaderHandler(const std::string& name) : name_(name) {}
@@ -195,8 +200,8 @@ class HeaderHandler final : public nlohmann::json_sax<Json> {
   std::unordered_set<std::string> metadata_names_;
 };
 
-// Bytes of a tensor, or nothing where they do not fit 63 bits. Zeros are left out of the overflow check's product,
-// so that strides fit as well.
+// Bytes of a tensor, or nothing where they do not fit 63 bits. Zeros are left out of the overflow
+// check's product, so that strides fit as well.
 std::optional<std::size_t> bytes_of(const TensorEntry& entry) {
   std::int64_t product = static_cast<std::int64_t>(c10::elementSize(entry.dtype));
   bool empty = false;
@@ -266,9 +271,8 @@ Json restore_metadata(std::vector<std::pair<std::string, std::string>> stored,
   });
   if (marker != stored.end()) {
     const Json keys = parse_metadata_text(marker->first, marker->second, name);
-    const bool texts = keys.is_array() && std::all_of(keys.begin(), keys.end(), [](const Json& k) {
-                         return k.is_string();
-                       });
+    const bool texts = keys.is_array() && std::all_of(keys.begin(), keys.end(),
+                                                      [](const Json& k) { return k.is_string(); });
     if (!texts) {
       refuse_safetensors(name, fmt::format("metadata \"{}\" is no list of keys", marker->first));
     }
@@ -377,7 +381,8 @@ std::string format_safetensors_header(const std::vector<TensorEntry>& entries, c
   }
   for (const TensorEntry& entry : entries) {
     if (entry.name == safetensors_metadata_key) {
-      cannot_write(fmt::format("tensor name \"{}\" is reserved", entry.name), "choose another name");
+      cannot_write(fmt::format("tensor name \"{}\" is reserved", entry.name),
+                   "choose another name");
     }
     json += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}},",
                         exact_text(entry.name), safetensors_dtype(entry.dtype),

@@ -98,7 +98,9 @@ std::string event_bytes(std::int64_t step, double wall_time, int field, std::str
       .encoded();
 }
 
-std::string summary_of(const Message& value) { return Message().bytes(1, value.encoded()).encoded(); }
+std::string summary_of(const Message& value) {
+  return Message().bytes(1, value.encoded()).encoded();
+}
 
 std::string histogram_bytes(const Distribution& d) {
   const auto count = static_cast<double>(d.count);
@@ -106,7 +108,8 @@ std::string histogram_bytes(const Distribution& d) {
   std::string counts;
   const auto bins = d.bins.size();
   for (std::size_t i = 0; i < bins; ++i) {
-    const double upper = d.lo + (d.hi - d.lo) * static_cast<double>(i + 1) / static_cast<double>(bins);
+    const double upper =
+        d.lo + (d.hi - d.lo) * static_cast<double>(i + 1) / static_cast<double>(bins);
     append_raw(limits, i + 1 == bins ? d.hi : upper);
     append_raw(counts, static_cast<double>(d.bins[i]));
   }
@@ -130,9 +133,10 @@ std::string host_name() {
 }
 
 [[noreturn]] void fail(const std::filesystem::path& path, int error, const char* doing) {
-  throw Failure("write-failed", fmt::format("cannot {} {}: {}", doing, path.string(),
-                                            std::generic_category().message(error)),
-                error == ENOSPC ? "free some space there" : "");
+  throw Failure(
+      "write-failed",
+      fmt::format("cannot {} {}: {}", doing, path.string(), std::generic_category().message(error)),
+      error == ENOSPC ? "free some space there" : "");
 }
 
 }  // namespace
@@ -151,8 +155,9 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder,
   if (error) fail(folder, error.value(), "create");
   // Readers take the files of a folder in the order of their names, so the time has a fixed width.
   for (int attempt = 0; descriptor_ < 0; ++attempt) {
-    path_ = folder / fmt::format("events.out.tfevents.{:010}.{}.{}.{}",
-                                 static_cast<std::int64_t>(now()), host_name(), ::getpid(), attempt);
+    path_ =
+        folder / fmt::format("events.out.tfevents.{:010}.{}.{}.{}",
+                             static_cast<std::int64_t>(now()), host_name(), ::getpid(), attempt);
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (descriptor_ < 0 && errno != EEXIST) fail(path_, errno, "create");
   }
@@ -197,8 +202,7 @@ void TensorBoardWriter::histogram(std::string_view tag, std::int64_t step,
                                   const Distribution& distribution, double wall_time) {
   if (distribution.count == 0 || distribution.bins.empty()) return;
   Message message;
-  message.bytes(value_field::tag, tag)
-      .bytes(value_field::histogram, histogram_bytes(distribution));
+  message.bytes(value_field::tag, tag).bytes(value_field::histogram, histogram_bytes(distribution));
   event(event_bytes(step, wall_time, event_field::summary, summary_of(message)));
 }
 

@@ -53,13 +53,19 @@ void TraceFile::append_locked(const std::string& text, bool always) {
 }
 
 void TraceFile::name_process(std::string_view name) {
-  append({{"name", "process_name"}, {"ph", "M"}, {"pid", process_}, {"tid", 0},
+  append({{"name", "process_name"},
+          {"ph", "M"},
+          {"pid", process_},
+          {"tid", 0},
           {"args", {{"name", name}}}},
          true);
 }
 
 void TraceFile::name_thread(std::int64_t thread, std::string_view name) {
-  append({{"name", "thread_name"}, {"ph", "M"}, {"pid", process_}, {"tid", thread},
+  append({{"name", "thread_name"},
+          {"ph", "M"},
+          {"pid", process_},
+          {"tid", thread},
           {"args", {{"name", name}}}},
          true);
 }
@@ -77,13 +83,20 @@ void TraceFile::add(const TraceSpan& span) {
 }
 
 void TraceFile::counter(std::string_view name, double time_us, double value) {
-  append({{"name", name}, {"ph", "C"}, {"pid", process_}, {"ts", rounded(time_us)},
+  append({{"name", name},
+          {"ph", "C"},
+          {"pid", process_},
+          {"ts", rounded(time_us)},
           {"args", {{"value", value}}}},
          false);
 }
 
 void TraceFile::instant(std::string_view name, std::int64_t thread, double time_us) {
-  append({{"name", name}, {"ph", "i"}, {"s", "t"}, {"pid", process_}, {"tid", thread},
+  append({{"name", name},
+          {"ph", "i"},
+          {"s", "t"},
+          {"pid", process_},
+          {"tid", thread},
           {"ts", rounded(time_us)}},
          false);
 }

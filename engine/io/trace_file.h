@@ -1,4 +1,5 @@
-// Chrome's trace event format as an array, which Perfetto and chrome://tracing also read unfinished.
+// Chrome's trace event format as an array, which Perfetto and chrome://tracing also read
+// unfinished.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +12,8 @@
 
 namespace rewardloom {
 
-/// One span of work: times in microseconds since any fixed origin; `args` an object shown on a click.
+/// One span of work: times in microseconds since any fixed origin; `args` an object shown on a
+/// click.
 struct TraceSpan {
   std::string_view name;
   std::string_view category = "node";
@@ -21,11 +23,12 @@ struct TraceSpan {
   Json args = nullptr;
 };
 
-/// Safe for many threads. Beyond `max_bytes`, or once the disk refuses, events are dropped and counted: a trace
-/// never stops a run. Every write to the file ends with a whole event.
+/// Safe for many threads. Beyond `max_bytes`, or once the disk refuses, events are dropped and
+/// counted: a trace never stops a run. Every write to the file ends with a whole event.
 class TraceFile {
  public:
-  /// `process` is the pid shown; a rank, for runs of several processes. Failure `write-failed` if it cannot be made.
+  /// `process` is the pid shown; a rank, for runs of several processes. Failure `write-failed` if
+  /// it cannot be made.
   explicit TraceFile(const std::filesystem::path& path, std::int64_t process = 0,
                      std::size_t max_bytes = std::size_t{512} << 20);
   /// Closes, if close() was not called.

@@ -24,7 +24,11 @@ class LoneContext final : public StepContext {
     metrics.emplace_back(std::string(name), value);
   }
   void alarm(std::string_view code, std::string_view text) override {
-    alarms.push_back({Severity::warning, std::string(code), {"", node_, ""}, std::string(text), "",
+    alarms.push_back({Severity::warning,
+                      std::string(code),
+                      {"", node_, ""},
+                      std::string(text),
+                      "",
                       std::nullopt});
   }
   bool cancelled() const override { return false; }
@@ -37,12 +41,20 @@ class LoneContext final : public StepContext {
     for (std::size_t i = 0; i < count; ++i) function(i);
   }
   NamedValues run_body(std::size_t, const BodyCall&) override {
-    throw Failure({Severity::error, "no-body", {"", node_, ""},
-                   "a container cannot be evaluated by itself", "run a graph that holds it", {}});
+    throw Failure({Severity::error,
+                   "no-body",
+                   {"", node_, ""},
+                   "a container cannot be evaluated by itself",
+                   "run a graph that holds it",
+                   {}});
   }
   void fail_row(std::int64_t row, std::string_view reason) override {
-    throw Failure({Severity::error, "row-failed", {"", node_, ""},
-                   fmt::format("row {}: {}", row, reason), "", {}});
+    throw Failure({Severity::error,
+                   "row-failed",
+                   {"", node_, ""},
+                   fmt::format("row {}: {}", row, reason),
+                   "",
+                   {}});
   }
 
  private:
@@ -109,8 +121,12 @@ std::map<std::string, at::Tensor> all_tensors(const NodeDeclaration& node, const
   for (const auto& [key, json] : inputs.meta.items()) {
     given[key] = tensor_from_json(json);
     if (given[key].defined()) continue;
-    throw Failure({Severity::error, "bad-value", {"", node.id, key},
-                   "is no list of numbers", "a loss takes tensors", {}});
+    throw Failure({Severity::error,
+                   "bad-value",
+                   {"", node.id, key},
+                   "is no list of numbers",
+                   "a loss takes tensors",
+                   {}});
   }
   return given;
 }
@@ -128,8 +144,12 @@ EvaluateResult evaluate_loss(const LossNode& node, const Package& inputs) {
   std::vector<std::pair<std::string, at::Tensor>> leaves;
   for (const auto& [name, tensor] : given) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      throw Failure({Severity::error, "unknown-input", {"", declaration.id, name},
-                     "is no argument of this loss", "its arguments are " + listed(known, "and"), {}});
+      throw Failure({Severity::error,
+                     "unknown-input",
+                     {"", declaration.id, name},
+                     "is no argument of this loss",
+                     "its arguments are " + listed(known, "and"),
+                     {}});
     }
     at::Tensor leaf = tensor.detach().clone();
     if (at::isFloatingType(leaf.scalar_type())) {
@@ -164,8 +184,12 @@ EvaluateResult evaluate(const Registry& registry, std::string_view type, const J
   } catch (const Failure& failure) {
     throw failure.at({"", std::string(type), ""});
   } catch (const c10::Error& error) {
-    throw Failure({Severity::error, "tensor-failed", {"", std::string(type), ""},
-                   error.what_without_backtrace(), "check the shapes and types of the inputs", {}});
+    throw Failure({Severity::error,
+                   "tensor-failed",
+                   {"", std::string(type), ""},
+                   error.what_without_backtrace(),
+                   "check the shapes and types of the inputs",
+                   {}});
   }
 }
 

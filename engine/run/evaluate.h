@@ -15,23 +15,25 @@ namespace rewardloom {
 struct EvaluateOptions {
   std::uint64_t seed = 0;
   std::int64_t iteration = 0;
-  std::string file;  ///< what relative paths in parameters are relative to, besides the working directory
+  std::string
+      file;  ///< what relative paths in parameters are relative to, besides the working directory
 };
 
 struct EvaluateResult {
-  /// Tensors, and everything else in `meta`. A node's outputs stand under `port` (the main field) and
-  /// `port.field`, its metrics under their names where no port is called so. A loss gives `loss`, its
-  /// further outputs by name, and `INPUT.grad` for every floating-point input.
+  /// Tensors, and everything else in `meta`. A node's outputs stand under `port` (the main field)
+  /// and `port.field`, its metrics under their names where no port is called so. A loss gives
+  /// `loss`, its further outputs by name, and `INPUT.grad` for every floating-point input.
   Package outputs;
   std::vector<Problem> alarms;
 };
 
-/// Runs a node of type `type` once. A key of `inputs` is a port's name (the value goes to its main field),
-/// `port.field`, `port.INDEX` or `port.INDEX.field` for a variadic port, or a field's name. A field's name
-/// must be unique among the ports, except that one that stands beside a main field (`mask`, `group`) goes
-/// to every port that other keys name. For completions `mask` stands for `kinds`: action where it is true.
-/// A loss takes its arguments by name, and the scalars total_tokens and total_sequences.
-/// Failure `unknown-input`, `ambiguous-input`, `missing-input`, `bad-shape`, and those of the node.
+/// Runs a node of type `type` once. A key of `inputs` is a port's name (the value goes to its main
+/// field), `port.field`, `port.INDEX` or `port.INDEX.field` for a variadic port, or a field's name.
+/// A field's name must be unique among the ports, except that one that stands beside a main field
+/// (`mask`, `group`) goes to every port that other keys name. For completions `mask` stands for
+/// `kinds`: action where it is true. A loss takes its arguments by name, and the scalars
+/// total_tokens and total_sequences. Failure `unknown-input`, `ambiguous-input`, `missing-input`,
+/// `bad-shape`, and those of the node.
 EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,
                         const Package& inputs, const EvaluateOptions& options = {});
 

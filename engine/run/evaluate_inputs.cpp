@@ -55,8 +55,8 @@ struct Port {
   std::map<std::size_t, Package> edges;
 
   const Field* field(std::string_view name) const {
-    const auto it = std::find_if(fields.begin(), fields.end(),
-                                 [&](const Field& f) { return f.name == name; });
+    const auto it =
+        std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
     return it == fields.end() ? nullptr : &*it;
   }
   const Field* main() const {
@@ -154,7 +154,8 @@ class KeyResolver {
     if (field == nullptr || dot == std::string_view::npos) {
       if (name != "mask" || !port.has_mask_as_kinds()) return false;
       Entry kinds = entry;
-      kinds.tensor = kinds_of(entry.tensor.defined() ? entry.tensor : tensor_from_json(*entry.json));
+      kinds.tensor =
+          kinds_of(entry.tensor.defined() ? entry.tensor : tensor_from_json(*entry.json));
       put(port, edge, *port.field("kinds"), "", kinds);
       return true;
     }
@@ -228,12 +229,15 @@ class KeyResolver {
         throw failure.at({"", node_.id, port.declaration->name});
       }
     }
-    const bool needed = port.declaration->variadic ? port.declaration->at_least > 0
-                                                   : !port.declaration->optional;
+    const bool needed =
+        port.declaration->variadic ? port.declaration->at_least > 0 : !port.declaration->optional;
     if (out.empty() && needed) {
-      throw Failure({Severity::error, "missing-input", {"", node_.id, port.declaration->name},
+      throw Failure({Severity::error,
+                     "missing-input",
+                     {"", node_.id, port.declaration->name},
                      fmt::format("there is no value for this {}", port.declaration->type),
-                     "give a tensor or list called " + port.declaration->name, {}});
+                     "give a tensor or list called " + port.declaration->name,
+                     {}});
     }
     return out;
   }
@@ -255,9 +259,8 @@ class KeyResolver {
       package.tensors["tokens"] = at::zeros({rows, 0}, at::kLong);
     }
     if (!package.tensors.contains("kinds") && package.tensors.contains("tokens")) {
-      package.tensors["kinds"] = at::full_like(package.tensors["tokens"],
-                                               static_cast<std::int64_t>(TokenKind::action),
-                                               at::kChar);
+      package.tensors["kinds"] = at::full_like(
+          package.tensors["tokens"], static_cast<std::int64_t>(TokenKind::action), at::kChar);
     }
   }
 
@@ -269,9 +272,12 @@ class KeyResolver {
         if (!field.main) known.push_back(port.declaration->name + "." + field.name);
       }
     }
-    throw Failure({Severity::error, "unknown-input", {"", node_.id, key},
+    throw Failure({Severity::error,
+                   "unknown-input",
+                   {"", node_.id, key},
                    "is neither a port nor a field of a port",
-                   known.empty() ? "this node has no inputs" : "give " + listed(known), {}});
+                   known.empty() ? "this node has no inputs" : "give " + listed(known),
+                   {}});
   }
 
   const NodeDeclaration& node_;
@@ -290,7 +296,8 @@ void collect(const Json& json, std::vector<const Json*>& leaves, std::vector<std
     if (!leaves.empty()) throw Failure("bad-value", "a list is ragged");
     shape.push_back(size);
   } else if (shape[depth] != size) {
-    throw Failure("bad-value", fmt::format("a list is ragged: {} and {} entries", shape[depth], size),
+    throw Failure("bad-value",
+                  fmt::format("a list is ragged: {} and {} entries", shape[depth], size),
                   "rows of a tensor have the same length");
   }
   for (const Json& item : json) collect(item, leaves, shape, depth + 1);
@@ -310,7 +317,8 @@ at::Tensor tensor_from_json(const Json& json) {
   collect(json, leaves, shape, 0);
   const auto all = [&](auto test) { return std::all_of(leaves.begin(), leaves.end(), test); };
   const bool booleans = !leaves.empty() && all([](const Json* j) { return j->is_boolean(); });
-  const bool integers = !leaves.empty() && all([](const Json* j) { return j->is_number_integer(); });
+  const bool integers =
+      !leaves.empty() && all([](const Json* j) { return j->is_number_integer(); });
   std::vector<double> values;
   std::vector<std::int64_t> whole;
   for (const Json* leaf : leaves) {
@@ -320,9 +328,9 @@ at::Tensor tensor_from_json(const Json& json) {
       values.push_back(leaf->is_boolean() ? (leaf->get<bool>() ? 1.0 : 0.0) : leaf->get<double>());
     }
   }
-  const at::Tensor flat =
-      integers ? at::tensor(at::ArrayRef<std::int64_t>(whole), at::dtype(at::kLong))
-               : at::tensor(at::ArrayRef<double>(values), at::dtype(at::kDouble));
+  const at::Tensor flat = integers
+                              ? at::tensor(at::ArrayRef<std::int64_t>(whole), at::dtype(at::kLong))
+                              : at::tensor(at::ArrayRef<double>(values), at::dtype(at::kDouble));
   return flat.reshape(shape).to(booleans ? at::kBool : integers ? at::kLong : at::kDouble);
 }
 

@@ -249,15 +249,20 @@ Json node_row_json(const NodeRow& row) {
 
 }  // namespace
 
+std::vector<NodeRow> Run::node_rows() const {
+  std::vector<NodeRow> rows;
+  if (parts_->runtime) parts_->runtime->add_node_rows(rows, completed_);
+  return summed(std::move(rows), parts_->earlier_rows);
+}
+
+std::vector<std::string> Run::running_nodes() const { return parts_->watchdog->running(); }
+
 void Run::write_checkpoint(std::int64_t completed) {
   if (!options_.record) return;
-  std::vector<NodeRow> rows;
-  parts_->runtime->add_node_rows(rows, completed);
-  rows = summed(std::move(rows), parts_->earlier_rows);
-  Json node_rows = Json::array();
-  for (const NodeRow& row : rows) {
+  Json rows = Json::array();
+  for (const NodeRow& row : node_rows()) {
     parts_->recorder->node(row);
-    node_rows.push_back(node_row_json(row));
+    rows.push_back(node_row_json(row));
   }
   // What the checkpoint stands for must be in the store before the checkpoint is there.
   parts_->recorder->flush();
@@ -271,7 +276,7 @@ void Run::write_checkpoint(std::int64_t completed) {
   writer.set_meta({{"rewardloom", kVersion},
                    {"graph_hash", info_.graph_hash},
                    {"states", states},
-                   {"nodes", node_rows}});
+                   {"nodes", rows}});
   const fs::path path = writer.commit(parts_->plan->settings.at("checkpoint_keep").get<int>());
   info_.completed = completed;
   write_run_info(folder_, info_);

@@ -12,6 +12,7 @@
 #include "engine/core/registry.h"
 #include "engine/graph/document.h"
 #include "engine/graph/plan.h"
+#include "engine/io/run_rows.h"
 #include "engine/run/environment.h"
 #include "engine/run/run_folder.h"
 
@@ -67,6 +68,11 @@ class Run {
   const std::filesystem::path& folder() const { return folder_; }
   const RunInfo& info() const { return info_; }
   const Plan& plan() const;
+  /// Counts and times of all nodes since the run began. Between iterations only: from the observer's
+  /// calls on the thread of execute(), or after it.
+  std::vector<NodeRow> node_rows() const;
+  /// The nodes that run now; from any thread.
+  std::vector<std::string> running_nodes() const;
   std::int64_t first_iteration() const { return first_; }
   std::int64_t iterations() const { return info_.iterations; }
 

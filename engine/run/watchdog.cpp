@@ -41,6 +41,15 @@ void Watchdog::forget(WatchedNode* node) {
   std::erase(nodes_, node);
 }
 
+std::vector<std::string> Watchdog::running() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const WatchedNode* node : nodes_) {
+    if (node->started.load(std::memory_order_acquire) != 0) names.push_back(node->name);
+  }
+  return names;
+}
+
 void Watchdog::look() {
   const std::int64_t now = steady_nanoseconds();
   for (WatchedNode* node : nodes_) look_at(*node, now);

@@ -42,6 +42,8 @@ class Watchdog {
 
   void watch(WatchedNode* node);
   void forget(WatchedNode* node);
+  /// The names of the nodes that run now; from any thread.
+  std::vector<std::string> running();
 
  private:
   void look();

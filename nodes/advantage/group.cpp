@@ -66,7 +66,9 @@ constexpr auto choices(GroupPreset) {
 }  // namespace
 
 struct GroupAdvantage final : Node {
-  Input<Rewards> rewards{this, "rewards", "one reward per completion, with group ids",
+  Input<Rewards> rewards{this,
+                         "rewards",
+                         "one reward per completion, with group ids",
                          {.needs = {{"group_size", {{"min", 2}}}}}};
   Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
   Param<GroupScale> scale{this, "scale", GroupScale::group_std, "what divides the centred reward"};
@@ -74,42 +76,50 @@ struct GroupAdvantage final : Node {
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread", {.min = 0}};
   Param<Singleton> singleton{this, "singleton", Singleton::zero,
                              "advantage of a group with one scored member"};
-  Param<std::optional<double>> clip{this, "clip", std::nullopt,
+  Param<std::optional<double>> clip{this,
+                                    "clip",
+                                    std::nullopt,
                                     "the result is held within +-clip; null: not at all",
                                     {.min = 0, .exclusive_min = true}};
   Param<GroupPreset> preset{this, "preset", GroupPreset::none,
                             "sets the other parameters as a framework does; explicit ones win"};
-  Preset verl{this, "verl",
+  Preset verl{this,
+              "verl",
               {{"epsilon", 1e-6}, {"std", "sample"}, {"scale", "group_std"}, {"singleton", "raw"}}};
-  Preset trl{this, "trl",
+  Preset trl{this,
+             "trl",
              {{"epsilon", 1e-4}, {"std", "sample"}, {"scale", "group_std"}, {"singleton", "zero"}}};
   Preset openrlhf{
-      this, "openrlhf",
+      this,
+      "openrlhf",
       {{"epsilon", 1e-9}, {"std", "sample"}, {"scale", "group_std"}, {"singleton", "zero"}}};
   Preset flow_grpo{
-      this, "flow_grpo",
+      this,
+      "flow_grpo",
       {{"epsilon", 1e-4}, {"std", "population"}, {"scale", "group_std"}, {"singleton", "zero"}}};
-  Preset adv_grpo{this, "adv_grpo",
+  Preset adv_grpo{this,
+                  "adv_grpo",
                   {{"epsilon", 1e-4},
                    {"std", "population"},
                    {"scale", "batch_std"},
                    {"singleton", "zero"},
                    {"clip", 5.0}}};
   Synonyms words{this, {"GRPO", "Dr.GRPO", "DAPO", "Flow-GRPO", "group normalisation", "baseline"}};
-  Doc doc{this,
-          "A_i = (r_i - mean of i's group) / (spread + epsilon); rewards [N] -> advantages [N].\n"
-          "Groups are ids, not strides: ragged groups in any order are fine. Absent rows enter no mean "
-          "and get 0. A group of equal rewards gets exactly 0 (moments are taken in two passes in "
-          "double), and so does a group of one unless singleton is raw. Metric constant_groups: the "
-          "share of groups without any signal."};
+  Doc doc{
+      this,
+      "A_i = (r_i - mean of i's group) / (spread + epsilon); rewards [N] -> advantages [N].\n"
+      "Groups are ids, not strides: ragged groups in any order are fine. Absent rows enter no mean "
+      "and get 0. A group of equal rewards gets exactly 0 (moments are taken in two passes in "
+      "double), and so does a group of one unless singleton is raw. Metric constant_groups: the "
+      "share of groups without any signal."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
     const GroupAdvantages result = group_advantages(
         r.total, r.group, r.absent, {scale(), divisor(), epsilon(), singleton(), clip()});
     if (result.groups > 0) {
-      step.metric("constant_groups", static_cast<double>(result.constant) /
-                                         static_cast<double>(result.groups));
+      step.metric("constant_groups",
+                  static_cast<double>(result.constant) / static_cast<double>(result.groups));
     }
     step[advantages] = Advantages{result.advantages, r};
   }

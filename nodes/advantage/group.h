@@ -49,8 +49,8 @@ struct GroupAdvantages {
   std::size_t constant = 0;  ///< groups in which all rewards are equal, those of one row included
 };
 
-/// A = (r - mean of its group) / (spread + epsilon). rewards [N], group [N] int64, absent [N] bool or
-/// undefined: such rows are in no moment and get 0. A group of equal rewards gets exactly 0.
+/// A = (r - mean of its group) / (spread + epsilon). rewards [N], group [N] int64, absent [N] bool
+/// or undefined: such rows are in no moment and get 0. A group of equal rewards gets exactly 0.
 GroupAdvantages group_advantages(const at::Tensor& rewards, const at::Tensor& group,
                                  const at::Tensor& absent, const GroupAdvantageOptions& options);
 

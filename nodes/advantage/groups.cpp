@@ -92,8 +92,8 @@ double Moments::spread(bool sample) const {
 std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,
                                 const char* what) {
   if (values.dim() != 1) {
-    throw Failure("bad-shape", fmt::format("{} must be [N], but has {} dimensions", what,
-                                           values.dim()));
+    throw Failure("bad-shape",
+                  fmt::format("{} must be [N], but has {} dimensions", what, values.dim()));
   }
   const at::Tensor numbers = on_host(values, at::kDouble);
   if (left_out.defined()) require_rows("absent", left_out, values.size(0));

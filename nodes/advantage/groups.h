@@ -9,10 +9,12 @@
 
 namespace rewardloom {
 
-/// Which rows belong together, in order of each group's first row; rows that are left out are in none.
+/// Which rows belong together, in order of each group's first row; rows that are left out are in
+/// none.
 class Groups {
  public:
-  /// group [N] integers; left_out [N] bool or undefined. Failure `bad-shape` if they do not fit `rows`.
+  /// group [N] integers; left_out [N] bool or undefined. Failure `bad-shape` if they do not fit
+  /// `rows`.
   Groups(const at::Tensor& group, const at::Tensor& left_out, std::int64_t rows);
 
   std::size_t count() const { return starts_.size() - 1; }
@@ -28,8 +30,8 @@ class Groups {
   std::vector<std::size_t> starts_;
 };
 
-/// Count, mean and spread of some rows, in two passes in double. Equal values have exactly that mean and
-/// no spread, whatever rounding says.
+/// Count, mean and spread of some rows, in two passes in double. Equal values have exactly that
+/// mean and no spread, whatever rounding says.
 struct Moments {
   std::size_t count = 0;
   double mean = 0;
@@ -41,8 +43,8 @@ struct Moments {
   double spread(bool sample) const;
 };
 
-/// Finite numbers of a tensor [N] as doubles. Failure `not-finite` naming the first row that is neither
-/// finite nor left out; left-out rows come back as 0.
+/// Finite numbers of a tensor [N] as doubles. Failure `not-finite` naming the first row that is
+/// neither finite nor left out; left-out rows come back as 0.
 std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,
                                 const char* what);
 

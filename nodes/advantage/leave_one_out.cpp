@@ -80,15 +80,17 @@ LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const 
 }
 
 struct LeaveOneOut final : Node {
-  Input<Rewards> rewards{this, "rewards", "one reward per completion, with group ids",
+  Input<Rewards> rewards{this,
+                         "rewards",
+                         "one reward per completion, with group ids",
                          {.needs = {{"group_size", {{"min", 2}}}}}};
   Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
   Output<Values> baseline{this, "baseline", "mean reward of the others of the group"};
   Output<Values> spread{this, "std", "sample spread of the others"};
   Param<LeaveOneOutScale> scale{this, "scale", LeaveOneOutScale::none,
                                 "what divides the difference"};
-  Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread, where there is a scale",
-                        {.min = 0}};
+  Param<double> epsilon{
+      this, "epsilon", 1e-6, "added to the spread, where there is a scale", {.min = 0}};
   Param<Singleton> singleton{this, "singleton", Singleton::zero,
                              "advantage of a group with one scored member"};
   TraitsMember traits{this, {.pure = true}};
@@ -99,8 +101,8 @@ struct LeaveOneOut final : Node {
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
-    const LeaveOneOutAdvantages result = leave_one_out_advantages(
-        r.total, r.group, r.absent, {scale(), epsilon(), singleton()});
+    const LeaveOneOutAdvantages result =
+        leave_one_out_advantages(r.total, r.group, r.absent, {scale(), epsilon(), singleton()});
     step[advantages] = Advantages{result.advantages, r};
     step[baseline] = Values{result.baseline, r.batch};
     step[spread] = Values{result.spread, r.batch};

@@ -10,8 +10,8 @@ namespace rewardloom {
 
 at::Tensor whiten(const at::Tensor& values, const at::Tensor& mask, const WhitenOptions& options) {
   if (values.sizes() != mask.sizes()) {
-    throw Failure("bad-shape", c10::str("values are ", values.sizes(), ", but the mask is ",
-                                        mask.sizes()),
+    throw Failure("bad-shape",
+                  c10::str("values are ", values.sizes(), ", but the mask is ", mask.sizes()),
                   "values and mask must be of the same completions");
   }
   const at::Tensor where = mask.to(at::kBool);
@@ -51,8 +51,8 @@ constexpr auto choices(WhitenPreset) {
 struct Whiten final : Node {
   Input<Advantages> values{this, "values", "what is to be normalised", {.dims = "N,T"}};
   Input<Completions> completions{this, "completions", "whose action tokens count"};
-  Output<Advantages> whitened{this, "whitened", "zero mean, unit spread; 0 outside the mask",
-                              {.dims = "N,T"}};
+  Output<Advantages> whitened{
+      this, "whitened", "zero mean, unit spread; 0 outside the mask", {.dims = "N,T"}};
   Param<Divisor> variance{this, "variance", Divisor::sample, "divisor of the variance"};
   Param<double> epsilon{this, "epsilon", 1e-8, "keeps the spread from 0", {.min = 0}};
   Param<EpsilonMode> epsilon_mode{this, "epsilon_mode", EpsilonMode::add,
@@ -63,12 +63,12 @@ struct Whiten final : Node {
   Preset verl{this, "verl", {{"variance", "sample"}, {"epsilon", 1e-8}, {"epsilon_mode", "add"}}};
   Preset trl{this, "trl", {{"variance", "sample"}, {"epsilon", 1e-8}, {"epsilon_mode", "add"}}};
   Preset openrlhf{
-      this, "openrlhf",
-      {{"variance", "population"}, {"epsilon", 1e-8}, {"epsilon_mode", "floor"}}};
+      this, "openrlhf", {{"variance", "population"}, {"epsilon", 1e-8}, {"epsilon_mode", "floor"}}};
   Synonyms words{this, {"normalise", "standardise", "masked_whiten"}};
-  Doc doc{this,
-          "x -> (x - mean) * rsqrt(variance + epsilon) over all action tokens of the batch; [N,T].\n"
-          "One token, or equal values, give 0 and an alarm: there is no spread to divide by."};
+  Doc doc{
+      this,
+      "x -> (x - mean) * rsqrt(variance + epsilon) over all action tokens of the batch; [N,T].\n"
+      "One token, or equal values, give 0 and an alarm: there is no spread to divide by."};
 
   void run(Step& step) const override {
     const Advantages& x = step[values];

@@ -21,9 +21,10 @@ struct WhitenOptions {
   bool shift_mean = true;
 };
 
-/// Zero mean and unit spread over the tokens of the mask. values [N,T] (or [N]), mask of the same shape
-/// -> the same shape, 0 outside the mask. Equal values, and a single one, give exactly the mean they keep
-/// (0 with shift_mean).
+/// Zero mean and unit spread over the tokens of the mask. values [N,T] (or [N]), mask of the same
+/// shape
+/// -> the same shape, 0 outside the mask. Equal values, and a single one, give exactly the mean
+/// they keep (0 with shift_mean).
 at::Tensor whiten(const at::Tensor& values, const at::Tensor& mask, const WhitenOptions& options);
 
 }  // namespace rewardloom

@@ -23,7 +23,8 @@ std::int64_t ArithmeticTask::answer() const {
 }
 
 bool ArithmeticSpace::is_held_out(std::int64_t a, std::int64_t b) const {
-  const auto [low, high] = std::minmax(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b));
+  const auto [low, high] =
+      std::minmax(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b));
   const std::uint64_t hash = mix(mix(hash_name("arithmetic.held_out"), low), high);
   return static_cast<double>(hash >> 11) * 0x1.0p-53 < held_out_share;
 }
@@ -55,8 +56,10 @@ ArithmeticTask ArithmeticSpace::draw(Random random, bool train_only) const {
 
 std::vector<ArithmeticTask> ArithmeticSpace::held_out(std::size_t count) const {
   const std::int64_t size = limit_a * limit_b;
-  // Steps of the golden ratio spread the walk evenly; coprime to the size, they meet every pair once.
-  auto stride = std::max<std::int64_t>(1, static_cast<std::int64_t>(0.6180339887 * static_cast<double>(size)));
+  // Steps of the golden ratio spread the walk evenly; coprime to the size, they meet every pair
+  // once.
+  auto stride = std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(0.6180339887 * static_cast<double>(size)));
   while (std::gcd(stride, size) != 1) ++stride;
   std::vector<ArithmeticTask> out;
   std::int64_t at = 0;
@@ -92,29 +95,38 @@ constexpr auto choices(DigitOrder) {
 }  // namespace
 
 struct Arithmetic final : Node {
-  Output<Prompts> prompts{this, "prompts", "tasks such as 12+34= with their answers", {.dims = "P"}};
+  Output<Prompts> prompts{
+      this, "prompts", "tasks such as 12+34= with their answers", {.dims = "P"}};
   Param<int> digits{this, "digits", 2, "most digits of an operand", {.min = 1, .max = 9}};
-  Param<std::optional<int>> digits_a{this, "digits_a", std::nullopt,
+  Param<std::optional<int>> digits_a{this,
+                                     "digits_a",
+                                     std::nullopt,
                                      "most digits of the first operand; null: digits",
                                      {.min = 1, .max = 9}};
-  Param<std::optional<int>> digits_b{this, "digits_b", std::nullopt,
+  Param<std::optional<int>> digits_b{this,
+                                     "digits_b",
+                                     std::nullopt,
                                      "most digits of the second operand; null: digits",
                                      {.min = 1, .max = 9}};
   Param<std::vector<std::string>> operations{this, "operations", std::vector<std::string>{"+"},
                                              "any of +, - and *"};
   Param<std::int64_t> batch{this, "batch", 16, "prompts per iteration", {.min = 1, .unit = "rows"}};
   Param<ArithmeticSplit> split{this, "split", ArithmeticSplit::train, "which tasks are given"};
-  Param<double> held_out{this, "held_out", 0.1, "share of the operand pairs kept for evaluation",
+  Param<double> held_out{this,
+                         "held_out",
+                         0.1,
+                         "share of the operand pairs kept for evaluation",
                          {.min = 0, .max = 0.9}};
   Param<bool> negative_answers{this, "negative_answers", false,
                                "false: the larger operand of a difference comes first"};
   Param<DigitOrder> answer{this, "answer", DigitOrder::plain, "order of the answer's digits"};
   Synonyms words{this, {"addition", "math", "toy task", "dataset"}};
-  Doc doc{this,
-          "Operands are uniform over 0 .. 10^digits - 1. Iteration i gives the same tasks whenever and "
-          "wherever it runs. Whether a pair is held out depends on the pair alone (a hash of the "
-          "unordered operands): no seed and no other node can bring a held-out pair into training, as "
-          "long as held_out is the same in both nodes. Texts hold only 0-9, + - * and =."};
+  Doc doc{
+      this,
+      "Operands are uniform over 0 .. 10^digits - 1. Iteration i gives the same tasks whenever and "
+      "wherever it runs. Whether a pair is held out depends on the pair alone (a hash of the "
+      "unordered operands): no seed and no other node can bring a held-out pair into training, as "
+      "long as held_out is the same in both nodes. Texts hold only 0-9, + - * and =."};
 
   void run(Step& step) const override {
     const std::vector<ArithmeticTask> tasks = tasks_of(step);

@@ -20,12 +20,12 @@ struct ArithmeticTask {
 struct ArithmeticSpace {
   std::int64_t limit_a = 100;
   std::int64_t limit_b = 100;
-  std::string operations = "+";      ///< of + - *
-  bool negative_answers = false;     ///< else the larger operand of a difference comes first
+  std::string operations = "+";   ///< of + - *
+  bool negative_answers = false;  ///< else the larger operand of a difference comes first
   double held_out_share = 0.1;
 
-  /// Whether the pair belongs to the held-out subset: by a hash of the unordered pair, so that neither the
-  /// seed nor the order of the operands nor the operation matters.
+  /// Whether the pair belongs to the held-out subset: by a hash of the unordered pair, so that
+  /// neither the seed nor the order of the operands nor the operation matters.
   bool is_held_out(std::int64_t a, std::int64_t b) const;
   /// A task of the training or the whole set, uniform over its operand pairs.
   ArithmeticTask draw(Random random, bool train_only) const;

@@ -56,10 +56,11 @@ struct DigitSequence final : Node {
   Output<Prompts> out{this, "prompts", "the same with their reference answers"};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"digit completion", "arithmetic sequence", "TinyZero"}};
-  Doc doc{this,
-          "A prompt a,b:M,n asks for the next n numbers of the arithmetic sequence a, b, ... modulo M: "
-          "8,3:9,4 has the answer 7,2,6,1. A prompt of another form fails its row; under on_error "
-          "skip_row it is left out."};
+  Doc doc{
+      this,
+      "A prompt a,b:M,n asks for the next n numbers of the arithmetic sequence a, b, ... modulo M: "
+      "8,3:9,4 has the answer 7,2,6,1. A prompt of another form fails its row; under on_error "
+      "skip_row it is left out."};
 
   void run(Step& step) const override {
     const Prompts& in = step[prompts];
@@ -96,8 +97,8 @@ struct DigitSequence final : Node {
     keep(prompts.text, rows);
     keep(prompts.reference, rows);
     keep(prompts.fields, rows);
-    const at::Tensor index = at::tensor(
-        at::ArrayRef<std::int64_t>(std::vector<std::int64_t>(rows.begin(), rows.end())));
+    const at::Tensor index =
+        at::tensor(at::ArrayRef<std::int64_t>(std::vector<std::int64_t>(rows.begin(), rows.end())));
     if (prompts.tokens.defined()) prompts.tokens = prompts.tokens.index_select(0, index);
     if (prompts.mask.defined()) prompts.mask = prompts.mask.index_select(0, index);
   }

@@ -32,22 +32,24 @@ struct Jsonl final : Node {
       "the reference is what follows this marker, e.g. #### in GSM8K; empty: all of it"};
   Param<std::optional<std::string>> id_field{this, "id_field", std::nullopt,
                                              "path to the row's id; null: file and line"};
-  Param<std::int64_t> batch{this, "batch", 0, "rows per iteration; 0: all", {.min = 0, .unit = "rows"}};
+  Param<std::int64_t> batch{
+      this, "batch", 0, "rows per iteration; 0: all", {.min = 0, .unit = "rows"}};
   Param<bool> shuffle{this, "shuffle", true, "a new order in each epoch, drawn from the seed"};
   Param<std::int64_t> skip{this, "skip", 0, "rows left out at the start", {.min = 0}};
   Param<std::int64_t> limit{this, "limit", 0, "most rows that are used; 0: all", {.min = 0}};
   State<JsonlRows> rows{this, "rows"};
   Synonyms words{this, {"dataset", "file", "JSON Lines", "GSM8K"}};
-  Doc doc{this,
-          "Iteration i gives rows i*batch .. i*batch+batch-1 of the epochs laid end to end, so a resumed "
-          "run goes on where it was without any stored position. Each epoch has its own permutation, "
-          "drawn from (seed, node, epoch). All fields of a row travel along as `fields`."};
+  Doc doc{
+      this,
+      "Iteration i gives rows i*batch .. i*batch+batch-1 of the epochs laid end to end, so a "
+      "resumed "
+      "run goes on where it was without any stored position. Each epoch has its own permutation, "
+      "drawn from (seed, node, epoch). All fields of a row travel along as `fields`."};
 
   void run(Step& step) const override {
     const auto data = step.shared(rows, [&] {
-      return std::make_shared<JsonlRows>(JsonlRows::read(step.path(file()),
-                                                         static_cast<std::size_t>(skip()),
-                                                         static_cast<std::size_t>(limit())));
+      return std::make_shared<JsonlRows>(JsonlRows::read(
+          step.path(file()), static_cast<std::size_t>(skip()), static_cast<std::size_t>(limit())));
     });
     const std::size_t count = batch() == 0 ? data->rows.size() : static_cast<std::size_t>(batch());
     RowOrder order(data->rows.size(), shuffle() && batch() != 0, step.random_key().seed,
@@ -59,7 +61,8 @@ struct Jsonl final : Node {
       const std::size_t row = order.row(start + i);
       add(out, data->rows[row], data->places[row]);
     }
-    step.metric("epoch", static_cast<double>(start + count) / static_cast<double>(data->rows.size()));
+    step.metric("epoch",
+                static_cast<double>(start + count) / static_cast<double>(data->rows.size()));
     step[prompts] = std::move(out);
   }
 
@@ -71,17 +74,18 @@ struct Jsonl final : Node {
     if (row.is_object()) {
       for (const auto& [name, value] : row.items()) there.push_back(name);
     }
-    throw Failure("data-field", fmt::format("{}: the row has no {}", place, path),
-                  there.empty() ? "rows must be objects" : "its fields are " + listed(there, "and"));
+    throw Failure(
+        "data-field", fmt::format("{}: the row has no {}", place, path),
+        there.empty() ? "rows must be objects" : "its fields are " + listed(there, "and"));
   }
 
   void add(Prompts& out, const Json& row, const std::string& place) const {
     const Json& prompt = field(row, prompt_field(), place);
     if (!prompt.is_string()) {
-      throw Failure("data-field",
-                    fmt::format("{}: {} is no text, but {}", place, prompt_field(),
-                                prompt.type_name()),
-                    "name the text inside it, e.g. " + prompt_field() + "/-1/content");
+      throw Failure(
+          "data-field",
+          fmt::format("{}: {} is no text, but {}", place, prompt_field(), prompt.type_name()),
+          "name the text inside it, e.g. " + prompt_field() + "/-1/content");
     }
     out.text.push_back(prompt.get<std::string>());
     out.id.push_back(id_field() ? as_text(field(row, *id_field(), place)) : place);

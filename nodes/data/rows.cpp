@@ -81,7 +81,8 @@ JsonlRows JsonlRows::read(const std::string& path, std::size_t skip, std::size_t
     out.places.push_back(reader.place());
   }
   if (out.rows.empty()) {
-    throw Failure("data-empty", fmt::format("{} has {} rows, none after the first {}", path, seen, skip),
+    throw Failure("data-empty",
+                  fmt::format("{} has {} rows, none after the first {}", path, seen, skip),
                   "lower skip, or name another file");
   }
   return out;

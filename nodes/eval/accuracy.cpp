@@ -11,7 +11,8 @@ namespace rewardloom {
 
 struct Accuracy final : Node {
   Optional<Completions> completions{this, "completions", "answers whose prompts carry a reference"};
-  Optional<Rewards> rewards{this, "rewards", "instead: a row is right if its reward is high enough"};
+  Optional<Rewards> rewards{this, "rewards",
+                            "instead: a row is right if its reward is high enough"};
   Output<Metrics> metrics{this, "metrics", "accuracy, its standard error, rows, absent rows"};
   MatchParams match{this};
   Param<double> threshold{this, "threshold", 1.0, "rewards from here on count as right"};
@@ -22,9 +23,10 @@ struct Accuracy final : Node {
                   "connect completions, or rewards"}};
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"evaluation", "success rate", "pass@1", "exact match"}};
-  Doc doc{this,
-          "accuracy = right rows / scored rows; standard_error = sqrt(p (1 - p) / n). Absent rows are "
-          "counted, not scored. If both inputs are connected, rewards are used."};
+  Doc doc{
+      this,
+      "accuracy = right rows / scored rows; standard_error = sqrt(p (1 - p) / n). Absent rows are "
+      "counted, not scored. If both inputs are connected, rewards are used."};
 
   void run(Step& step) const override {
     std::int64_t right = 0;
@@ -56,7 +58,8 @@ struct Accuracy final : Node {
       out.add("accuracy", p);
       out.add("standard_error", std::sqrt(p * (1 - p) / n));
     } else {
-      step.alarm("nothing-scored", fmt::format("all {} rows are absent: there is no accuracy", absent));
+      step.alarm("nothing-scored",
+                 fmt::format("all {} rows are absent: there is no accuracy", absent));
     }
     out.add("rows", static_cast<double>(rows));
     out.add("absent", static_cast<double>(absent));

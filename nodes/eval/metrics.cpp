@@ -12,9 +12,10 @@ struct MetricsSink final : Node {
   Output<Metrics> merged{this, "metrics", "all of them in one"};
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"log", "record", "report"}};
-  Doc doc{this,
-          "Records every number under this node's name, in the order of the edges; a name that came "
-          "before is followed by _2, _3, ... Used to bring what a container measures into the run."};
+  Doc doc{
+      this,
+      "Records every number under this node's name, in the order of the edges; a name that came "
+      "before is followed by _2, _3, ... Used to bring what a container measures into the run."};
 
   void run(Step& step) const override {
     const auto parts = step[metrics];

@@ -52,9 +52,11 @@ std::optional<double> number_in(const std::string& output, const Value& value,
     if (!value) continue;
     if (value.type() == &PortTraits<Scalar>::type()) known.push_back(name);
     if (value.type() != &PortTraits<Metrics>::type()) continue;
-    for (const std::string& metric : value.get<Metrics>().names) known.push_back(name + "." + metric);
+    for (const std::string& metric : value.get<Metrics>().names)
+      known.push_back(name + "." + metric);
   }
-  throw Failure("no-metric", fmt::format("no output of the body carries a number called {}", wanted),
+  throw Failure("no-metric",
+                fmt::format("no output of the body carries a number called {}", wanted),
                 known.empty() ? "give the body an output of type Metrics or Scalar"
                               : "there are " + listed(known, "and"));
 }
@@ -82,17 +84,17 @@ MetricCondition MetricCondition::from_json(const Json& json) {
 
 bool MetricCondition::holds(const NamedValues& outputs) const {
   if (metric_.empty()) return false;
-  bool any = false;
+  bool absent = false;
   for (const auto& [name, value] : outputs) {
+    absent = absent || !value;
     if (!value) continue;
-    any = true;
     if (const auto number = number_in(name, value, metric_)) {
       return (above_ && *number > *above_) || (below_ && *number < *below_);
     }
   }
   // A body whose measuring node did not fire in this iteration gives nothing to judge.
-  if (any || outputs.empty()) refuse_metric(metric_, outputs);
-  return false;
+  if (absent) return false;
+  refuse_metric(metric_, outputs);
 }
 
 void KeptValues::set(const NamedValues& values) {
@@ -113,7 +115,8 @@ void KeptValues::save(Package& out) const {
     if (!value) continue;
     const Package package = to_package(value);
     for (const auto& [field, tensor] : package.tensors) out.tensors[name + "/" + field] = tensor;
-    order.push_back({{"name", name}, {"type", value.type()->declaration.name}, {"meta", package.meta}});
+    order.push_back(
+        {{"name", name}, {"type", value.type()->declaration.name}, {"meta", package.meta}});
   }
   out.meta["values"] = order;
 }

@@ -1,4 +1,5 @@
-// What the containers share: bodies' outputs become their own, and conditions on what a body measured.
+// What the containers share: bodies' outputs become their own, and conditions on what a body
+// measured.
 #pragma once
 #include <optional>
 #include <string>
@@ -14,13 +15,15 @@ namespace rewardloom {
 /// Puts each value at the container's output of that name; empty values leave theirs untouched.
 void deliver(Step& step, const NamedValues& values);
 
-/// {"metric": NAME, "above": x} or {"metric": NAME, "below": x} (or both: outside of a band). NAME is that
-/// of a number in a Metrics output of the body, or "output.NAME", or that of a Scalar output.
+/// {"metric": NAME, "above": x} or {"metric": NAME, "below": x} (or both: outside of a band). NAME
+/// is that of a number in a Metrics output of the body, or "output.NAME", or that of a Scalar
+/// output.
 class MetricCondition {
  public:
   /// Null is a condition that never holds. Failure `bad-condition` that names what is wrong.
   static MetricCondition from_json(const Json& json);
-  /// Whether the body's outputs fulfil it. Failure `no-metric` if outputs are there, but not the number.
+  /// Whether the outputs of a body fulfil it; not if one of them is absent and the number is in no
+  /// other. Failure `no-metric` if all are there, but not the number.
   bool holds(const NamedValues& outputs) const;
 
  private:
@@ -29,8 +32,8 @@ class MetricCondition {
   std::optional<double> below_;
 };
 
-/// Values that stay until they are replaced, checkpointed with the run. Failure `no-codec` at `set` for
-/// handles and loss terms, which cannot be kept.
+/// Values that stay until they are replaced, checkpointed with the run. Failure `no-codec` at `set`
+/// for handles and loss terms, which cannot be kept.
 class KeptValues {
  public:
   void set(const NamedValues& values);

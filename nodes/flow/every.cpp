@@ -5,20 +5,24 @@ namespace rewardloom {
 
 struct Every final : Node {
   Param<std::string> body{this, "body", required, "the subgraph that is run"};
-  Param<std::int64_t> period{this, "period", required, "runs once in so many iterations",
+  Param<std::int64_t> period{this,
+                             "period",
+                             required,
+                             "runs once in so many iterations",
                              {.min = 1, .unit = "iterations"}};
-  Param<std::int64_t> offset{this, "offset", 0, "first iteration in which it runs",
-                             {.min = 0, .unit = "iterations"}};
+  Param<std::int64_t> offset{
+      this, "offset", 0, "first iteration in which it runs", {.min = 0, .unit = "iterations"}};
   Param<std::optional<Json>> with{this, "with", std::nullopt,
                                   "values of the subgraph's parameters"};
   Body bodies{this, "body"};
   State<KeptValues> last{this, "last"};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"periodic", "interval", "evaluate every"}};
-  Doc doc{this,
-          "Runs its body in iterations offset, offset + period, ... In between it gives the outputs of "
-          "the last time (they are checkpointed); before the first time it gives none, and nodes that "
-          "need them do not run. Handles cannot be outputs of the body."};
+  Doc doc{
+      this,
+      "Runs its body in iterations offset, offset + period, ... In between it gives the outputs of "
+      "the last time (they are checkpointed); before the first time it gives none, and nodes that "
+      "need them do not run. Handles cannot be outputs of the body."};
 
   void run(Step& step) const override {
     KeptValues& kept = step[last];

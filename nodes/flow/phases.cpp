@@ -80,12 +80,15 @@ struct Phases final : Node {
   State<PhaseState> state{this, "phase"};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"schedule", "curriculum", "alternate", "co-training", "GAN", "who trains"}};
-  Doc doc{this,
-          "Exactly one phase's body runs in each iteration. A phase ends after `iterations` of them, or "
-          "as soon as `until` holds for its own outputs, whichever comes first; then the next begins. "
-          "`repeat` runs the body several times per iteration. Outputs of the other bodies are absent in "
-          "that iteration: nodes that need them do not run. Metrics: phase (0, 1, ...) and "
-          "phase_iteration."};
+  Doc doc{
+      this,
+      "Exactly one phase's body runs in each iteration. A phase ends after `iterations` of them, "
+      "or "
+      "as soon as `until` holds for its own outputs, whichever comes first; then the next begins. "
+      "`repeat` runs the body several times per iteration. Outputs of the other bodies are absent "
+      "in "
+      "that iteration: nodes that need them do not run. Metrics: phase (0, 1, ...) and "
+      "phase_iteration."};
 
   void run(Step& step) const override {
     const std::vector<Phase> all = parsed();
@@ -99,8 +102,8 @@ struct Phases final : Node {
     step.metric("phase_iteration", static_cast<double>(now.done));
     NamedValues values;
     for (std::int64_t k = 0; k < phase.repeat && !step.cancelled(); ++k) {
-      values = step.run(bodies, {.part = static_cast<std::size_t>(now.phase), .index = k,
-                                 .of = phase.repeat});
+      values = step.run(
+          bodies, {.part = static_cast<std::size_t>(now.phase), .index = k, .of = phase.repeat});
     }
     deliver(step, values);
     ++now.done;

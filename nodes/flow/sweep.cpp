@@ -29,8 +29,8 @@ struct Sweep final : Node {
                                          "the subgraph's parameter that differs between branches"};
   Param<std::vector<Json>> values{this, "values", std::vector<Json>{},
                                   "its values, one branch each"};
-  Param<std::int64_t> seeds{this, "seeds", 1, "branches that differ by their seed, per value",
-                            {.min = 1}};
+  Param<std::int64_t> seeds{
+      this, "seeds", 1, "branches that differ by their seed, per value", {.min = 1}};
   Param<std::optional<Json>> with{this, "with", std::nullopt,
                                   "values of the subgraph's other parameters"};
   Body bodies{this, "body", "vary", "values"};
@@ -41,12 +41,14 @@ struct Sweep final : Node {
                "list them in values"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"grid", "ablation", "hyper-parameter", "seeds", "compare"}};
-  Doc doc{this,
-          "Runs one copy of its body per value (times `seeds`), several at once. Each copy has its own "
-          "state and weights; all draw the same random numbers, so that branches differ by the value "
-          "alone (copy k of `seeds` adds k to the seed). Metrics outputs of the body are gathered: under "
-          "the output's name, and in all_metrics and table, with the branch in front "
-          "(shape=par/accuracy). Other outputs of the body are not passed on."};
+  Doc doc{
+      this,
+      "Runs one copy of its body per value (times `seeds`), several at once. Each copy has its own "
+      "state and weights; all draw the same random numbers, so that branches differ by the value "
+      "alone (copy k of `seeds` adds k to the seed). Metrics outputs of the body are gathered: "
+      "under "
+      "the output's name, and in all_metrics and table, with the branch in front "
+      "(shape=par/accuracy). Other outputs of the body are not passed on."};
 
   void run(Step& step) const override {
     const std::vector<Branch> branches = make_branches();
@@ -67,8 +69,8 @@ struct Sweep final : Node {
       for (std::int64_t seed = 0; seed < seeds(); ++seed) {
         std::string name;
         if (!values().empty()) {
-          name = fmt::format("{}={}", vary().value_or("copy"), vary() ? shown(values()[part])
-                                                                      : fmt::format("{}", part));
+          name = fmt::format("{}={}", vary().value_or("copy"),
+                             vary() ? shown(values()[part]) : fmt::format("{}", part));
         }
         if (seeds() > 1) name += fmt::format("{}seed={}", name.empty() ? "" : ",", seed);
         if (name.empty()) name = "only";

@@ -51,9 +51,8 @@ at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
 }
 
 at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask) {
-  const at::Tensor numbers = values.detach().to(at::isFloatingType(values.scalar_type())
-                                                    ? values.scalar_type()
-                                                    : at::ScalarType(at::kFloat));
+  const at::Tensor numbers = values.detach().to(
+      at::isFloatingType(values.scalar_type()) ? values.scalar_type() : at::ScalarType(at::kFloat));
   const at::Tensor kept = at::where(mask, numbers, at::zeros({}, numbers.options()));
   return kept.sum() / mask.sum().clamp_min(1);
 }
@@ -78,10 +77,21 @@ at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const 
 at::Tensor mask_argument(const LossBatch& batch) {
   const at::Tensor& mask = batch.at("mask");
   if (mask.dim() != 2) {
-    throw Failure("bad-shape", fmt::format("the mask must be [N,T], but has {} dimensions",
-                                           mask.dim()));
+    throw Failure("bad-shape",
+                  fmt::format("the mask must be [N,T], but has {} dimensions", mask.dim()));
   }
   return mask.to(at::kBool);
+}
+
+at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask) {
+  const at::Tensor& advantages = batch.at("advantages");
+  if (advantages.dim() == 2) return masked_argument(batch, "advantages", mask).detach();
+  if (advantages.dim() == 1 && advantages.size(0) == mask.size(0)) {
+    return advantages.detach().unsqueeze(-1);
+  }
+  throw Failure("bad-shape",
+                c10::str("advantages are ", advantages.sizes(), ", but the mask is ", mask.sizes()),
+                "advantages are [N] or [N,T] for the same rows as the mask");
 }
 
 }  // namespace rewardloom

@@ -44,9 +44,9 @@ struct AggregateOptions {
   EmptyRows empty_rows = EmptyRows::exclude;
 };
 
-/// token_loss [N,T], mask [N,T] bool -> []. The counts in `batch` are those of the whole optimizer step
-/// (rows: those that count under `empty_rows`); where they are not given, this batch is the step.
-/// No token at all gives 0. Failure `norm-length-missing` for a *_norm mode without it.
+/// token_loss [N,T], mask [N,T] bool -> []. The counts in `batch` are those of the whole optimizer
+/// step (rows: those that count under `empty_rows`); where they are not given, this batch is the
+/// step. No token at all gives 0. Failure `norm-length-missing` for a *_norm mode without it.
 at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch);
 
@@ -55,7 +55,8 @@ at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask);
 
 /// The parameters of `aggregate` as members of a loss node.
 struct AggregateParams {
-  explicit AggregateParams(Node* node) : mode_(node, "aggregate", Aggregate::token_mean, kMode),
+  explicit AggregateParams(Node* node)
+      : mode_(node, "aggregate", Aggregate::token_mean, kMode),
         norm_length_(node, "norm_length", std::nullopt, kLength, {.min = 1, .unit = "tokens"}),
         empty_rows_(node, "empty_rows", EmptyRows::exclude, kEmpty),
         rule_(node, needs_length()) {}
@@ -72,10 +73,14 @@ struct AggregateParams {
   Rule rule_;
 };
 
-/// An argument of a loss on the tokens of its mask; outside it 0, without gradient, whatever stood there.
-/// Failure `bad-shape` if it has not the mask's shape [N,T].
+/// An argument of a loss on the tokens of its mask; outside it 0, without gradient, whatever stood
+/// there. Failure `bad-shape` if it has not the mask's shape [N,T].
 at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask);
 /// The mask of a loss, [N,T] bool.
 at::Tensor mask_argument(const LossBatch& batch);
+
+/// The argument `advantages`: [N,T], or [N,1] for one advantage per row [N]; constant for the gradient.
+/// Failure `bad-shape` for other rows.
+at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask);
 
 }  // namespace rewardloom

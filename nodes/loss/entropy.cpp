@@ -15,9 +15,15 @@ at::Tensor token_entropy(const at::Tensor& logits) {
 }
 
 struct EntropyLoss final : LossNode {
-  Argument entropy{this, "entropy", "N,T", "of the current policy, where the optimizer has it",
+  Argument entropy{this,
+                   "entropy",
+                   "N,T",
+                   "of the current policy, where the optimizer has it",
                    {.optional = true, .differentiable = true}};
-  Argument logits{this, "logits", "N,T,V", "else those from which it is computed",
+  Argument logits{this,
+                  "logits",
+                  "N,T,V",
+                  "else those from which it is computed",
                   {.optional = true, .differentiable = true}};
   Argument mask{this, "mask", "N,T", "action tokens"};
   Param<double> coefficient{this, "coefficient", 1.0,

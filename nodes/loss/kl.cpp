@@ -69,10 +69,14 @@ struct KlLoss final : LossNode {
       this, "weights", "N,T", "importance weights, multiplied in before the output clamp",
       {.optional = true});
   Param<KlEstimator> estimator{this, "estimator", KlEstimator::k3, "how the KL is estimated"};
-  Param<std::optional<double>> input_clamp{this, "input_clamp", 20.0,
+  Param<std::optional<double>> input_clamp{this,
+                                           "input_clamp",
+                                           20.0,
                                            "holds the log-ratio within +- this",
                                            {.min = 0, .exclusive_min = true}};
-  Param<std::optional<double>> output_clamp{this, "output_clamp", 10.0,
+  Param<std::optional<double>> output_clamp{this,
+                                            "output_clamp",
+                                            10.0,
                                             "holds the estimate within +- this",
                                             {.min = 0, .exclusive_min = true}};
   Param<double> coefficient{this, "coefficient", 1.0, "factor of the loss"};
@@ -82,13 +86,15 @@ struct KlLoss final : LossNode {
   Preset verl{this, "verl", {{"input_clamp", 20.0}, {"output_clamp", 10.0}}};
   Preset openrlhf{this, "openrlhf", {{"input_clamp", nullptr}, {"output_clamp", 10.0}}};
   Preset nemo{this, "nemo", {{"input_clamp", 20.0}, {"output_clamp", 10.0}}};
-  Preset trl{this, "trl",
-             {{"estimator", "k3"}, {"input_clamp", nullptr}, {"output_clamp", nullptr}}};
+  Preset trl{
+      this, "trl", {{"estimator", "k3"}, {"input_clamp", nullptr}, {"output_clamp", nullptr}}};
   Synonyms words{this, {"KL penalty", "regularisation", "reference model", "k1", "k2", "k3"}};
-  Doc doc{this,
-          "x = log_probs - ref_log_probs per action token [N,T]; loss = coefficient * aggregate(kl(x)).\n"
-          "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the mask; "
-          "kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
+  Doc doc{
+      this,
+      "x = log_probs - ref_log_probs per action token [N,T]; loss = coefficient * "
+      "aggregate(kl(x)).\n"
+      "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the mask; "
+      "kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

@@ -27,9 +27,9 @@ struct KlOptions {
   std::optional<double> output_clamp = 10.0;  ///< on the result
 };
 
-/// Per-token estimates. log_probs and ref_log_probs [N,T], weights [N,T] or undefined (multiplied in
-/// before the output clamp) -> [N,T]. Where a clamp is active the gradient is 0; the straight-through
-/// estimators take the gradient of k2 without clamps.
+/// Per-token estimates. log_probs and ref_log_probs [N,T], weights [N,T] or undefined (multiplied
+/// in before the output clamp) -> [N,T]. Where a clamp is active the gradient is 0; the
+/// straight-through estimators take the gradient of k2 without clamps.
 at::Tensor kl_estimate(const at::Tensor& log_probs, const at::Tensor& ref_log_probs,
                        const at::Tensor& weights, const KlOptions& options);
 

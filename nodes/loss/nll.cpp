@@ -13,9 +13,10 @@ struct NegativeLogLikelihood final : LossNode {
   Param<double> coefficient{this, "coefficient", 1.0, "factor of the loss"};
   AggregateParams aggregate{this};
   Synonyms words{this, {"SFT", "cross-entropy", "maximum likelihood", "behaviour cloning"}};
-  Doc doc{this,
-          "token loss = -weights * log_probs [N,T], aggregated over the mask. Weights do not change "
-          "the divisor, which counts tokens or rows."};
+  Doc doc{
+      this,
+      "token loss = -weights * log_probs [N,T], aggregated over the mask. Weights do not change "
+      "the divisor, which counts tokens or rows."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

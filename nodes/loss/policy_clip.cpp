@@ -7,18 +7,6 @@
 namespace rewardloom {
 namespace {
 
-/// [N,T] or [N], the latter for all tokens of a row; constant for the gradient.
-at::Tensor token_advantages(const LossBatch& batch, const at::Tensor& mask) {
-  const at::Tensor& advantages = batch.at("advantages");
-  if (advantages.dim() == 2) return masked_argument(batch, "advantages", mask).detach();
-  if (advantages.dim() == 1 && advantages.size(0) == mask.size(0)) {
-    return advantages.detach().unsqueeze(-1);
-  }
-  throw Failure("bad-shape",
-                c10::str("advantages are ", advantages.sizes(), ", but the mask is ", mask.sizes()),
-                "advantages are [N] or [N,T] for the same rows as the mask");
-}
-
 at::Tensor clamped(const at::Tensor& value, const std::optional<double>& limit) {
   return limit ? value.clamp(-*limit, *limit) : value;
 }
@@ -29,7 +17,7 @@ LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& opt
   const at::Tensor mask = mask_argument(batch);
   const at::Tensor log_probs = masked_argument(batch, "log_probs", mask);
   const at::Tensor old_log_probs = masked_argument(batch, "old_log_probs", mask).detach();
-  const at::Tensor advantages = token_advantages(batch, mask).to(log_probs.scalar_type());
+  const at::Tensor advantages = advantages_argument(batch, mask).to(log_probs.scalar_type());
 
   const at::Tensor log_ratio = clamped(log_probs - old_log_probs, options.log_ratio_clamp);
   const at::Tensor ratio = log_ratio.exp();
@@ -57,7 +45,16 @@ LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& opt
 
 namespace {
 
-enum class ClipPreset { none, verl, trl_grpo, trl_bnpo, trl_dapo, trl_dr_grpo, openrlhf, r1_reward };
+enum class ClipPreset {
+  none,
+  verl,
+  trl_grpo,
+  trl_bnpo,
+  trl_dapo,
+  trl_dr_grpo,
+  openrlhf,
+  r1_reward
+};
 constexpr auto choices(ClipPreset) {
   return std::to_array<Choice<ClipPreset>>({
       {ClipPreset::none, "none", "the parameters as given"},
@@ -65,7 +62,8 @@ constexpr auto choices(ClipPreset) {
       {ClipPreset::trl_grpo, "trl_grpo", "no clamp, seq_mean_token_mean, empty rows count"},
       {ClipPreset::trl_bnpo, "trl_bnpo", "no clamp, token_mean"},
       {ClipPreset::trl_dapo, "trl_dapo", "no clamp, token_mean, high 0.28"},
-      {ClipPreset::trl_dr_grpo, "trl_dr_grpo", "no clamp, seq_mean_token_sum_norm (set norm_length)"},
+      {ClipPreset::trl_dr_grpo, "trl_dr_grpo",
+       "no clamp, seq_mean_token_sum_norm (set norm_length)"},
       {ClipPreset::openrlhf, "openrlhf", "no dual clip, log-ratio clamp 20, token_mean"},
       {ClipPreset::r1_reward, "r1_reward", "log-ratio clamp ln 1000, seq_mean_token_mean"},
   });
@@ -79,52 +77,63 @@ struct PolicyClip final : LossNode {
   Argument advantages = Argument::with_port<Advantages>(
       this, "advantages", "N,*", "[N] for all tokens of a row, or [N,T]; else the optimizer's");
   Argument mask{this, "mask", "N,T", "action tokens"};
-  Argument weights = Argument::with_port<Values>(
-      this, "weights", "N,T", "importance correction, multiplies the token loss", {.optional = true});
+  Argument weights = Argument::with_port<Values>(this, "weights", "N,T",
+                                                 "importance correction, multiplies the token loss",
+                                                 {.optional = true});
   Param<double> low{this, "low", 0.2, "lower clip distance", {.min = 0}};
   Param<double> high{this, "high", 0.2, "upper clip distance (DAPO 0.28)", {.min = 0}};
-  Param<std::optional<double>> dual{this, "dual", std::nullopt,
+  Param<std::optional<double>> dual{this,
+                                    "dual",
+                                    std::nullopt,
                                     "dual clip: for A < 0 the loss is at most -A * dual (verl 3)",
                                     {.min = 1, .exclusive_min = true}};
   Param<std::optional<double>> ratio_cap{
-      this, "ratio_cap", std::nullopt,
-      "TRL's delta: caps the ratio before the maximum, whatever the sign of A", {.min = 1}};
-  Param<std::optional<double>> log_ratio_clamp{this, "log_ratio_clamp", 20.0,
+      this,
+      "ratio_cap",
+      std::nullopt,
+      "TRL's delta: caps the ratio before the maximum, whatever the sign of A",
+      {.min = 1}};
+  Param<std::optional<double>> log_ratio_clamp{this,
+                                               "log_ratio_clamp",
+                                               20.0,
                                                "holds the log-ratio within +- this before exp",
                                                {.min = 0, .exclusive_min = true}};
   AggregateParams aggregate{this};
   Param<ClipPreset> preset{this, "preset", ClipPreset::none,
                            "sets the other parameters as a framework does; explicit ones win"};
-  Preset verl{this, "verl",
-              {{"dual", 3.0}, {"log_ratio_clamp", 20.0}, {"aggregate", "token_mean"}}};
-  Preset trl_grpo{this, "trl_grpo",
+  Preset verl{
+      this, "verl", {{"dual", 3.0}, {"log_ratio_clamp", 20.0}, {"aggregate", "token_mean"}}};
+  Preset trl_grpo{this,
+                  "trl_grpo",
                   {{"log_ratio_clamp", nullptr},
                    {"aggregate", "seq_mean_token_mean"},
                    {"empty_rows", "count"}}};
   Preset trl_bnpo{this, "trl_bnpo", {{"log_ratio_clamp", nullptr}, {"aggregate", "token_mean"}}};
-  Preset trl_dapo{
-      this, "trl_dapo",
-      {{"log_ratio_clamp", nullptr}, {"aggregate", "token_mean"}, {"high", 0.28}}};
-  Preset trl_dr_grpo{
-      this, "trl_dr_grpo",
-      {{"log_ratio_clamp", nullptr}, {"aggregate", "seq_mean_token_sum_norm"}}};
-  Preset openrlhf{this, "openrlhf",
+  Preset trl_dapo{this,
+                  "trl_dapo",
+                  {{"log_ratio_clamp", nullptr}, {"aggregate", "token_mean"}, {"high", 0.28}}};
+  Preset trl_dr_grpo{this,
+                     "trl_dr_grpo",
+                     {{"log_ratio_clamp", nullptr}, {"aggregate", "seq_mean_token_sum_norm"}}};
+  Preset openrlhf{this,
+                  "openrlhf",
                   {{"dual", nullptr}, {"log_ratio_clamp", 20.0}, {"aggregate", "token_mean"}}};
-  Preset r1_reward{
-      this, "r1_reward",
-      {{"log_ratio_clamp", 6.907755278982137}, {"aggregate", "seq_mean_token_mean"}}};
+  Preset r1_reward{this,
+                   "r1_reward",
+                   {{"log_ratio_clamp", 6.907755278982137}, {"aggregate", "seq_mean_token_mean"}}};
   Synonyms words{this, {"PPO", "GRPO", "DAPO", "Dr.GRPO", "surrogate", "clip"}};
-  Doc doc{this,
-          "ratio = exp(log_probs - old_log_probs)\n"
-          "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A dual\n"
-          "Where a clamp is active its gradient is 0. What stands outside the mask has no influence.\n"
-          "clip_fraction: share of tokens where the clipped branch is larger; clip_fraction_lower: "
-          "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they are "
-          "means over its own tokens."};
+  Doc doc{
+      this,
+      "ratio = exp(log_probs - old_log_probs)\n"
+      "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A dual\n"
+      "Where a clamp is active its gradient is 0. What stands outside the mask has no influence.\n"
+      "clip_fraction: share of tokens where the clipped branch is larger; clip_fraction_lower: "
+      "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they are "
+      "means over its own tokens."};
 
   LossResult evaluate(const LossBatch& batch) const override {
-    return policy_clip_loss(
-        batch, {low(), high(), dual(), ratio_cap(), log_ratio_clamp(), aggregate()});
+    return policy_clip_loss(batch,
+                            {low(), high(), dual(), ratio_cap(), log_ratio_clamp(), aggregate()});
   }
 };
 

@@ -17,8 +17,8 @@ double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup
                        std::int64_t total, double floor) {
   if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (schedule == Schedule::constant || total <= warmup) return 1.0;
-  const double done = std::min(
-      1.0, static_cast<double>(step - warmup) / static_cast<double>(total - warmup));
+  const double done =
+      std::min(1.0, static_cast<double>(step - warmup) / static_cast<double>(total - warmup));
   if (schedule == Schedule::linear) return floor + (1 - floor) * (1 - done);
   return floor + (1 - floor) * 0.5 * (1 + std::cos(std::numbers::pi * done));
 }
@@ -40,7 +40,7 @@ double squares(const at::Tensor& gradient) {
 }
 
 struct Factors {
-  float keep;       // 1 - learning_rate * weight_decay
+  float keep;  // 1 - learning_rate * weight_decay
   float beta1;
   float beta2;
   float step_size;  // learning_rate / (1 - beta1^t)
@@ -71,10 +71,11 @@ AdamW::Moments& AdamW::moments_of(const std::string& name, const at::Tensor& wei
     moments = {at::zeros_like(weight).contiguous(), at::zeros_like(weight).contiguous()};
   }
   if (moments.first.sizes() != weight.sizes()) {
-    throw Failure("optimizer-state",
-                  fmt::format("the moments of {} are [{}], the weight is [{}]", name,
-                              fmt::join(moments.first.sizes(), ", "), fmt::join(weight.sizes(), ", ")),
-                  "the optimizer's state belongs to another model");
+    throw Failure(
+        "optimizer-state",
+        fmt::format("the moments of {} are [{}], the weight is [{}]", name,
+                    fmt::join(moments.first.sizes(), ", "), fmt::join(weight.sizes(), ", ")),
+        "the optimizer's state belongs to another model");
   }
   return moments;
 }

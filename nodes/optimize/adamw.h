@@ -18,15 +18,15 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
-  double max_grad_norm = 0.0;     ///< 0: no clipping
+  double max_grad_norm = 0.0;       ///< 0: no clipping
   bool decay_every_tensor = false;  ///< else vectors (norms and biases) do not decay
 };
 
 enum class Schedule { constant, linear, cosine };
 
-/// The factor on the learning rate at `step` (from 0) of `total`: rises linearly over `warmup` steps,
-/// then is constant, or falls to `floor` linearly or along half a cosine. `total` 0: no end is known,
-/// the factor stays 1 after the warm-up.
+/// The factor on the learning rate at `step` (from 0) of `total`: rises linearly over `warmup`
+/// steps, then is constant, or falls to `floor` linearly or along half a cosine. `total` 0: no end
+/// is known, the factor stays 1 after the warm-up.
 double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup,
                        std::int64_t total, double floor = 0.0);
 

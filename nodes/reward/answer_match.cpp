@@ -65,13 +65,13 @@ std::string last_number(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0 && !is_digit(text[end - 1])) --end;
   std::size_t begin = end;
-  while (begin > 0 && (is_digit(text[begin - 1]) || text[begin - 1] == '.' ||
-                       text[begin - 1] == ',')) {
+  while (begin > 0 &&
+         (is_digit(text[begin - 1]) || text[begin - 1] == '.' || text[begin - 1] == ',')) {
     --begin;
   }
   while (begin < end && !is_digit(text[begin])) ++begin;
-  const bool sign = begin > 0 && text[begin - 1] == '-' &&
-                    (begin == 1 || !is_digit(text[begin - 2]));
+  const bool sign =
+      begin > 0 && text[begin - 1] == '-' && (begin == 1 || !is_digit(text[begin - 2]));
   return std::string(text.substr(sign ? begin - 1 : begin, end - begin + (sign ? 1 : 0)));
 }
 

@@ -1,4 +1,5 @@
-// When an answer counts as the right one. Plain text rules, shared by reward.exact_match and eval.accuracy.
+// When an answer counts as the right one. Plain text rules, shared by reward.exact_match and
+// eval.accuracy.
 #pragma once
 #include <array>
 #include <string>

@@ -15,8 +15,8 @@ namespace {
 at::Tensor weighted(const at::Tensor& terms, const std::vector<double>& weights) {
   if (weights.empty()) return terms;
   if (static_cast<std::int64_t>(weights.size()) != terms.size(1)) {
-    throw Failure("bad-shape", fmt::format("there are {} weights for {} rewards", weights.size(),
-                                           terms.size(1)),
+    throw Failure("bad-shape",
+                  fmt::format("there are {} weights for {} rewards", weights.size(), terms.size(1)),
                   "give one weight per reward, in the order of the edges");
   }
   return terms * at::tensor(at::ArrayRef<double>(weights), terms.options());
@@ -28,8 +28,9 @@ at::Tensor log_sigmoids(const at::Tensor& components, const at::Tensor& referenc
                   "connect reference, or set references");
   }
   if (reference.dim() != 1 || reference.size(0) != components.size(1)) {
-    throw Failure("bad-shape", c10::str("reference is ", reference.sizes(), ", but there are ",
-                                        components.size(1), " rewards"),
+    throw Failure("bad-shape",
+                  c10::str("reference is ", reference.sizes(), ", but there are ",
+                           components.size(1), " rewards"),
                   "give one reference per reward, in the order of the edges");
   }
   return at::log_sigmoid(components - reference.to(components.options()));
@@ -77,7 +78,8 @@ enum class AbsentRows { any, all };
 constexpr auto choices(AbsentRows) {
   return std::to_array<Choice<AbsentRows>>({
       {AbsentRows::any, "any", "a row that lacks any reward is absent"},
-      {AbsentRows::all, "all", "a row is absent if it lacks all; else the others are combined (TRL)"},
+      {AbsentRows::all, "all",
+       "a row is absent if it lacks all; else the others are combined (TRL)"},
   });
 }
 
@@ -85,10 +87,10 @@ constexpr auto choices(AbsentRows) {
 
 struct Combine final : Node {
   Inputs<Rewards> rewards{this, "rewards", "rewards of the same rows", 0};
-  Optional<Features> components{this, "components", "instead: one column per reward",
-                                {.dims = "N,K"}};
-  Optional<Values> reference{this, "reference", "one value per reward, for log_sigmoid_sum",
-                             {.dims = "K"}};
+  Optional<Features> components{
+      this, "components", "instead: one column per reward", {.dims = "N,K"}};
+  Optional<Values> reference{
+      this, "reference", "one value per reward, for log_sigmoid_sum", {.dims = "K"}};
   Output<Rewards> out{this, "rewards", "the combined reward, with its parts as components"};
   Param<CombineOp> op{this, "op", CombineOp::sum, "how the rewards become one"};
   Param<std::optional<std::vector<double>>> weights{
@@ -96,7 +98,8 @@ struct Combine final : Node {
   Param<std::optional<std::vector<double>>> references{
       this, "references", std::nullopt, "as the input reference, where that is not connected"};
   Param<std::vector<std::string>> names{
-      this, "names", std::vector<std::string>{}, "what the components are called; else as the nodes that gave them"};
+      this, "names", std::vector<std::string>{},
+      "what the components are called; else as the nodes that gave them"};
   Param<AbsentRows> absent{this, "absent", AbsentRows::any, "when a row is absent"};
   Rule something{this,
                  {{{"components", {{"connected", false}}}},
@@ -110,10 +113,11 @@ struct Combine final : Node {
                       "connect reference, or set references"}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"sum", "multi-objective", "weighted", "ensemble", "mixture"}};
-  Doc doc{this,
-          "K rewards [N] of the same rows -> one [N]; each term is multiplied by its weight.\n"
-          "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward can "
-          "make up for another. The parts stay visible as components."};
+  Doc doc{
+      this,
+      "K rewards [N] of the same rows -> one [N]; each term is multiplied by its weight.\n"
+      "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward can "
+      "make up for another. The parts stay visible as components."};
 
   void run(Step& step) const override {
     const Features* matrix = step[components];
@@ -128,14 +132,16 @@ struct Combine final : Node {
   }
 
  private:
-  at::Tensor combined(const Step& step, const at::Tensor& columns, const at::Tensor& present) const {
+  at::Tensor combined(const Step& step, const at::Tensor& columns,
+                      const at::Tensor& present) const {
     at::Tensor centre;
     if (const Values* given = step[reference]) {
       centre = given->values;
     } else if (references()) {
       centre = at::tensor(at::ArrayRef<double>(*references()), at::dtype(at::kDouble));
     }
-    return combine_rewards(columns, present, weights().value_or(std::vector<double>{}), centre, op());
+    return combine_rewards(columns, present, weights().value_or(std::vector<double>{}), centre,
+                           op());
   }
 
   Rewards of_edges(Step& step) const {

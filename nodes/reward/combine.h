@@ -21,8 +21,8 @@ constexpr auto choices(CombineOp) {
   });
 }
 
-/// components [N,K]; present [N,K] bool or undefined: what is not there does not enter; weights K numbers or
-/// none (all 1); reference [K], for log_sigmoid_sum -> [N], computed in double.
+/// components [N,K]; present [N,K] bool or undefined: what is not there does not enter; weights K
+/// numbers or none (all 1); reference [K], for log_sigmoid_sum -> [N], computed in double.
 at::Tensor combine_rewards(const at::Tensor& components, const at::Tensor& present,
                            const std::vector<double>& weights, const at::Tensor& reference,
                            CombineOp op);

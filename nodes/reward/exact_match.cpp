@@ -12,9 +12,10 @@ struct ExactMatch final : Node {
   Param<double> wrong{this, "wrong", 0.0, "reward of a wrong answer"};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"accuracy", "rule-based reward", "verifiable reward", "RLVR"}};
-  Doc doc{this,
-          "One reward per completion [N]: does the answer equal the reference answer of its prompt?\n"
-          "An empty reference is an answer like any other: it is matched by the empty answer."};
+  Doc doc{
+      this,
+      "One reward per completion [N]: does the answer equal the reference answer of its prompt?\n"
+      "An empty reference is an answer like any other: it is matched by the empty answer."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

@@ -29,7 +29,9 @@ struct KlPenalty final : Node {
   Param<KlEstimator> estimator{this, "estimator", KlEstimator::k1, "how the KL is estimated"};
   Param<std::optional<std::vector<double>>> reward_clip{
       this, "reward_clip", std::nullopt, "[low, high]: holds the outcome first (OpenRLHF)"};
-  Param<std::optional<double>> output_clamp{this, "output_clamp", std::nullopt,
+  Param<std::optional<double>> output_clamp{this,
+                                            "output_clamp",
+                                            std::nullopt,
                                             "holds the KL within +- this (OpenRLHF 10)",
                                             {.min = 0, .exclusive_min = true}};
   Rule something{this,
@@ -50,11 +52,10 @@ struct KlPenalty final : Node {
                       reference.log_probs.size(0), reference.batch);
     at::Tensor mask = mask_of(step);
     const at::Tensor zero = at::zeros({}, current.log_probs.options());
-    const at::Tensor kl = at::where(
-        mask,
-        kl_estimate(current.log_probs, reference.log_probs, {},
-                    {estimator(), std::nullopt, output_clamp()}),
-        zero);
+    const at::Tensor kl = at::where(mask,
+                                    kl_estimate(current.log_probs, reference.log_probs, {},
+                                                {estimator(), std::nullopt, output_clamp()}),
+                                    zero);
     const double weight = step[controller] != nullptr ? step[controller]->value : coefficient();
     TokenRewards result;
     result.batch = current.batch;
@@ -72,17 +73,18 @@ struct KlPenalty final : Node {
     const TokenRewards* const dense = step[token_rewards];
     const Completions* const c = step[completions];
     const at::Tensor& own = step[log_probs].mask;
-    const at::Tensor mask = own.defined()                              ? own
-                            : c != nullptr                             ? c->mask()
+    const at::Tensor mask = own.defined()                               ? own
+                            : c != nullptr                              ? c->mask()
                             : dense != nullptr && dense->mask.defined() ? dense->mask
-                                                                       : at::Tensor();
+                                                                        : at::Tensor();
     if (!mask.defined()) {
       step.fail("nothing says which tokens are the policy's own",
                 "connect completions, or log_probs with a mask");
     }
     if (mask.sizes() != step[log_probs].log_probs.sizes()) {
-      throw Failure("bad-shape", c10::str("the mask is ", mask.sizes(), ", but log_probs are ",
-                                          step[log_probs].log_probs.sizes()),
+      throw Failure("bad-shape",
+                    c10::str("the mask is ", mask.sizes(), ", but log_probs are ",
+                             step[log_probs].log_probs.sizes()),
                     "rows and tokens must agree");
     }
     return mask.to(at::kBool);

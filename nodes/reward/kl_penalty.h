@@ -4,8 +4,8 @@
 
 namespace rewardloom {
 
-/// Puts each row's outcome at its last token. outcome [N], mask [N,T] bool -> [N,T], 0 elsewhere; rows
-/// without tokens get nothing.
+/// Puts each row's outcome at its last token. outcome [N], mask [N,T] bool -> [N,T], 0 elsewhere;
+/// rows without tokens get nothing.
 at::Tensor at_last_token(const at::Tensor& outcome, const at::Tensor& mask);
 
 }  // namespace rewardloom

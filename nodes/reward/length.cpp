@@ -10,8 +10,8 @@ struct Length final : Node {
   Input<Completions> completions{this, "completions", "whose action tokens are counted"};
   Output<Rewards> rewards{this, "rewards", "what each answer's length costs, 0 or less"};
   Param<double> per_token{this, "per_token", 0.01, "penalty per token; negative: a bonus"};
-  Param<std::int64_t> free_length{this, "free_length", 0, "tokens that cost nothing",
-                                  {.min = 0, .unit = "tokens"}};
+  Param<std::int64_t> free_length{
+      this, "free_length", 0, "tokens that cost nothing", {.min = 0, .unit = "tokens"}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"brevity", "verbosity", "overlong"}};
   Doc doc{this, "rewards [N] = -per_token * max(0, action tokens - free_length)."};

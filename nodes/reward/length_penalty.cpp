@@ -14,11 +14,12 @@ at::Tensor length_excess(const at::Tensor& lengths, double per_token, std::int64
 struct LengthPenalty final : Node {
   Input<Rewards> rewards{this, "rewards", "the rewards to be lowered"};
   Optional<Completions> completions{this, "completions", "whose action tokens are counted"};
-  Optional<Values> lengths{this, "lengths", "tokens per row, instead of completions", {.dims = "N"}};
+  Optional<Values> lengths{
+      this, "lengths", "tokens per row, instead of completions", {.dims = "N"}};
   Output<Rewards> out{this, "rewards", "rewards minus the penalty"};
   Param<double> per_token{this, "per_token", 0.01, "penalty per token; negative: a bonus"};
-  Param<std::int64_t> free_length{this, "free_length", 300, "tokens that cost nothing",
-                                  {.min = 0, .unit = "tokens"}};
+  Param<std::int64_t> free_length{
+      this, "free_length", 300, "tokens that cost nothing", {.min = 0, .unit = "tokens"}};
   Rule one_source{this,
                   {{{"completions", {{"connected", false}}}},
                    {{"lengths", {{"connected", true}}}},

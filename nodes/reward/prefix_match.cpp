@@ -7,34 +7,17 @@
 
 #include "engine/core/registry.h"
 #include "nodes/reward/rows.h"
+#include "nodes/text/language_model.h"
+#include "nodes/text/tokenizer.h"
 
 namespace rewardloom {
-
-std::vector<char32_t> code_points(std::string_view text) {
-  std::vector<char32_t> out;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3
-                               : lead >> 3 == 30 ? 4 : 1;
-    char32_t point = length == 1 ? lead : lead & (0x7F >> length);
-    bool whole = i + length <= text.size();
-    for (std::size_t k = 1; whole && k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      whole = next >> 6 == 2;
-      point = point << 6 | (next & 0x3F);
-    }
-    out.push_back(whole ? point : lead);
-    i += whole ? length : 1;
-  }
-  return out;
-}
 
 PrefixCredit prefix_credit(const std::vector<char32_t>& answer,
                            const std::vector<char32_t>& reference, EndCredit end) {
   const std::size_t shares = reference.size() + (end == EndCredit::none ? 0 : 1);
   const double share = shares == 0 ? 1.0 : 1.0 / static_cast<double>(shares);
-  const auto parted = std::mismatch(answer.begin(), answer.end(), reference.begin(),
-                                    reference.end());
+  const auto parted =
+      std::mismatch(answer.begin(), answer.end(), reference.begin(), reference.end());
   const auto matched = static_cast<std::size_t>(parted.first - answer.begin());
 
   PrefixCredit credit;
@@ -55,7 +38,7 @@ enum class CreditPlace { character, last_token };
 constexpr auto choices(CreditPlace) {
   return std::to_array<Choice<CreditPlace>>({
       {CreditPlace::character, "character",
-       "each character's own token; needs a tokenizer with one token per character"},
+       "the token that holds the character; needs policy, or one character per token"},
       {CreditPlace::last_token, "last_token", "all credit of a row at its last token"},
   });
 }
@@ -69,6 +52,15 @@ constexpr auto choices(PrefixPreset) {
   });
 }
 
+/// An answer and where its characters stand in its row.
+struct Written {
+  std::vector<char32_t> characters;
+  std::vector<std::int64_t> position;  ///< of the token that holds each character
+  std::vector<std::int64_t> after;     ///< positions of the tokens behind the text
+  std::int64_t last = -1;              ///< position of the last action token
+  bool aligned = true;                 ///< whether `position` and `after` are known
+};
+
 /// Positions of the action tokens of one row.
 std::vector<std::int64_t> action_positions(const at::Tensor& mask_row) {
   std::vector<std::int64_t> out;
@@ -79,10 +71,56 @@ std::vector<std::int64_t> action_positions(const at::Tensor& mask_row) {
   return out;
 }
 
+/// By the text alone: right where every character is one token and at most an end token follows.
+Written written_text(std::string_view text, const std::vector<std::int64_t>& positions,
+                     bool finished) {
+  Written out;
+  out.characters = code_points(text);
+  const std::size_t count = out.characters.size();
+  out.last = positions.empty() ? -1 : positions.back();
+  out.aligned = positions.size() == count || positions.size() == count + 1;
+  if (!out.aligned && finished && out.last >= 0) out.after = {out.last};
+  if (!out.aligned) return out;
+  const auto end = positions.begin() + static_cast<std::ptrdiff_t>(count);
+  out.position.assign(positions.begin(), end);
+  out.after.assign(end, positions.end());
+  return out;
+}
+
+/// By the tokens: special tokens stand as their text and match nothing; end tokens are behind the
+/// text. Characters beyond the first `enough` may be left out.
+Written written_tokens(const at::Tensor& tokens, const std::vector<std::int64_t>& positions,
+                       const LanguageModel& model, std::size_t enough) {
+  Written out;
+  const std::vector<std::int64_t> ends = model.end_tokens();
+  const std::int64_t* const id = tokens.data_ptr<std::int64_t>();
+  std::vector<std::int64_t> ids;
+  std::vector<std::int64_t> places;
+  for (const std::int64_t position : positions) {
+    if (std::find(ends.begin(), ends.end(), id[position]) != ends.end()) {
+      out.after.push_back(position);
+    } else {
+      ids.push_back(id[position]);
+      places.push_back(position);
+    }
+    out.last = position;
+  }
+  // A character belongs to the token with which it first appears, be it in part.
+  for (std::size_t k = 0; k < ids.size() && out.characters.size() <= enough; ++k) {
+    const std::vector<std::int64_t> so_far(ids.begin(),
+                                           ids.begin() + static_cast<std::ptrdiff_t>(k) + 1);
+    out.characters = code_points(model.tokenizer().decode(so_far, false));
+    out.position.resize(out.characters.size(), places[k]);
+  }
+  return out;
+}
+
 }  // namespace
 
 struct PrefixMatch final : Node {
   Input<Completions> completions{this, "completions", "answers whose prompts carry a reference"};
+  Reads<Policy> policy{this, "policy", "the model whose tokenizer says which token holds what",
+                       true};
   Output<Rewards> rewards{this, "rewards", "the sum of the row's credit, 1 for a right answer"};
   Output<TokenRewards> token_rewards{this, "token_rewards", "the same credit where it was earned"};
   Param<EndCredit> end{this, "end", EndCredit::if_complete,
@@ -92,28 +130,41 @@ struct PrefixMatch final : Node {
                              "sets the other parameters; explicit ones win"};
   Preset verl{this, "verl_digit_completion", {{"end", "repeat_last"}, {"place", "character"}}};
   Synonyms words{this, {"dense reward", "partial credit", "digit completion"}};
-  Doc doc{this,
-          "L = characters of the reference. Each character of the answer that equals the reference's, "
-          "counted from the start and up to the first mismatch, earns 1/(L+1) (1/L with end: none) at "
-          "its own token. rewards [N] are the sums over token_rewards [N,T].\n"
-          "Which token holds which character is known where every character is one token; for other "
-          "tokenizers set place to last_token."};
+  Doc doc{
+      this,
+      "L = characters of the reference. Each character of the answer that equals the reference's, "
+      "counted from the start and up to the first mismatch, earns 1/(L+1) (1/L with end: none) at "
+      "its own token. rewards [N] are the sums over token_rewards [N,T].\n"
+      "With policy connected its tokenizer says which token holds which character, and special "
+      "tokens inside an answer match nothing. Without it the text must have one character per "
+      "token; "
+      "rows that have not get all their credit at their last token, with an alarm."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];
     const auto& given = answers(c);
     const auto& wanted = references(c);
+    const LanguageModel* const model =
+        step.connected(policy) ? &step.read<LanguageModel>(policy) : nullptr;
     const at::Tensor mask = c.mask().to(at::kCPU).contiguous();
+    const at::Tensor tokens = c.tokens.to(at::kCPU, at::kLong).contiguous();
     const at::Tensor credit = at::zeros(mask.sizes(), at::dtype(at::kDouble));
     std::vector<double> totals(given.size());
     std::int64_t unaligned = 0;
     for (std::size_t i = 0; i < given.size(); ++i) {
       const auto row = static_cast<std::int64_t>(i);
-      totals[i] = write_credit(
-          prefix_credit(code_points(given[i]), code_points(wanted[i]), end()),
-          action_positions(mask[row]), credit[row], unaligned);
+      const auto positions = action_positions(mask[row]);
+      const auto reference = code_points(wanted[i]);
+      // A broken character may stand for up to four until it is whole.
+      const Written answer =
+          model != nullptr ? written_tokens(tokens[row], positions, *model, reference.size() + 4)
+                           : written_text(given[i], positions,
+                                          c.finished.defined() && c.finished[row].item<bool>());
+      unaligned += !answer.aligned;
+      totals[i] = write_credit(prefix_credit(answer.characters, reference, end()), answer,
+                               credit[row].data_ptr<double>());
     }
-    if (unaligned > 0) note_unaligned(step, unaligned, c.rows());
+    if (unaligned > 0 && place() == CreditPlace::character) note(step, unaligned, c.rows());
     step[rewards] = scored(step, c, totals);
     TokenRewards dense;
     dense.rewards = credit.to(c.tokens.device(), at::kFloat);
@@ -124,40 +175,34 @@ struct PrefixMatch final : Node {
   }
 
  private:
-  /// Writes one row's credit to its tokens; gives the sum. Where the text is not one character per token
-  /// (an end token may follow), all of it goes to the last token.
-  double write_credit(const PrefixCredit& credit, const std::vector<std::int64_t>& positions,
-                      const at::Tensor& out, std::int64_t& unaligned) const {
-    double* const token = out.data_ptr<double>();
-    const std::size_t characters = credit.characters.size();
-    if (place() == CreditPlace::last_token) return at_last(credit, positions, token);
-    if (positions.size() != characters && positions.size() != characters + 1) {
-      ++unaligned;
-      return at_last(credit, positions, token);
-    }
+  /// Writes one row's credit to its tokens; gives the sum.
+  double write_credit(const PrefixCredit& credit, const Written& answer, double* token) const {
     double sum = 0;
-    for (std::size_t k = 0; k < positions.size(); ++k) {
-      const double earned = k < characters ? credit.characters[k] : credit.after;
-      token[positions[k]] = earned;
-      sum += earned;
+    for (std::size_t k = 0; k < credit.characters.size(); ++k) {
+      sum += credit.characters[k];
+      if (answer.aligned) token[answer.position[k]] += credit.characters[k];
+    }
+    // Only `repeat_last` pays more than once.
+    const std::size_t paid = end() == EndCredit::repeat_last
+                                 ? answer.after.size()
+                                 : std::min<std::size_t>(answer.after.size(), 1);
+    for (std::size_t k = 0; k < paid; ++k) {
+      sum += credit.after;
+      token[answer.after[k]] += credit.after;
+    }
+    if (answer.last >= 0 && (!answer.aligned || place() == CreditPlace::last_token)) {
+      std::fill_n(token, answer.last, 0.0);
+      token[answer.last] = sum;
     }
     return sum;
   }
-  static void note_unaligned(Step& step, std::int64_t unaligned, std::int64_t rows) {
+
+  static void note(Step& step, std::int64_t unaligned, std::int64_t rows) {
     step.metric("unaligned_rows", static_cast<double>(unaligned));
     step.alarm("no-token-per-character",
                fmt::format("in {} of {} rows the text is not one character per token: their credit "
-                           "is at the last token (see place)",
+                           "is at the last token; connect policy, or set place to last_token",
                            unaligned, rows));
-  }
-  /// A text that was cut has no token after it: what it earned stands for itself.
-  static double at_last(const PrefixCredit& credit, const std::vector<std::int64_t>& positions,
-                        double* token) {
-    if (positions.empty()) return 0;
-    double sum = positions.size() > credit.characters.size() ? credit.after : 0;
-    for (const double earned : credit.characters) sum += earned;
-    token[positions.back()] = sum;
-    return sum;
   }
 };
 

@@ -20,16 +20,14 @@ constexpr auto choices(EndCredit) {
   });
 }
 
-/// Unicode code points of UTF-8 text; a byte that is no UTF-8 stands for itself.
-std::vector<char32_t> code_points(std::string_view text);
-
 struct PrefixCredit {
   std::vector<double> characters;  ///< credit of each character of the answer
   double after = 0;                ///< credit of each token after the text (the end token)
 };
 
-/// Each character that matches the reference, counted from the start and up to the first mismatch, earns one
-/// share of 1 (see EndCredit). An empty answer to an empty reference earns 1 after the text.
+/// Each character that matches the reference, counted from the start and up to the first mismatch,
+/// earns one share of 1 (see EndCredit). An empty answer to an empty reference earns 1 after the
+/// text.
 PrefixCredit prefix_credit(const std::vector<char32_t>& answer,
                            const std::vector<char32_t>& reference, EndCredit end);
 

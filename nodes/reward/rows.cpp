@@ -44,8 +44,7 @@ const std::vector<std::string>& references(const Completions& completions) {
 void require_same_rows(std::string_view a, std::int64_t a_rows, std::int64_t a_batch,
                        std::string_view b, std::int64_t b_rows, std::int64_t b_batch) {
   if (a_rows != b_rows) {
-    throw Failure("bad-shape",
-                  fmt::format("{} has {} rows, but {} has {}", a, a_rows, b, b_rows),
+    throw Failure("bad-shape", fmt::format("{} has {} rows, but {} has {}", a, a_rows, b, b_rows),
                   "rows must agree in number and order");
   }
   if (a_batch != 0 && b_batch != 0 && a_batch != b_batch) {

@@ -8,11 +8,12 @@ namespace rewardloom {
 struct Truncation final : Node {
   Input<Rewards> rewards{this, "rewards", "one reward per row"};
   Optional<Completions> completions{this, "completions", "say which answers ended by themselves"};
-  Optional<Values> truncated{this, "truncated", "rows that were cut, instead of completions",
-                             {.dims = "N"}};
+  Optional<Values> truncated{
+      this, "truncated", "rows that were cut, instead of completions", {.dims = "N"}};
   Output<Rewards> out{this, "rewards", "rewards, those of cut rows changed"};
-  Param<double> coefficient{this, "coefficient", 0.5,
-                            "0 or more: cut rows' rewards are multiplied by it; negative: replaced"};
+  Param<double> coefficient{
+      this, "coefficient", 0.5,
+      "0 or more: cut rows' rewards are multiplied by it; negative: replaced"};
   Rule one_source{this,
                   {{{"completions", {{"connected", false}}}},
                    {{"truncated", {{"connected", true}}}},
@@ -26,8 +27,8 @@ struct Truncation final : Node {
     const Rewards& r = step[rewards];
     const at::Tensor cut = cut_rows(step).to(r.total.device());
     require_same_rows("rewards", r.total.size(0), 0, "truncated", cut.size(0), 0);
-    const at::Tensor other = coefficient() < 0 ? at::full_like(r.total, coefficient())
-                                               : r.total * coefficient();
+    const at::Tensor other =
+        coefficient() < 0 ? at::full_like(r.total, coefficient()) : r.total * coefficient();
     step[out] = changed(step, r, at::where(cut, other, r.total));
   }
 

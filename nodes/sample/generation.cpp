@@ -30,7 +30,8 @@ class Chunk {
     }
   }
 
-  void run(const GenerationOptions& options, const Random& random, std::vector<GeneratedRow>& rows) {
+  void run(const GenerationOptions& options, const Random& random,
+           std::vector<GeneratedRow>& rows) {
     const c10::NoGradGuard no_gradient;
     // The last token is never fed back, so that it needs no place in the cache.
     const auto session = decoder_.decode(count_, longest_ + options.max_tokens - 1);

@@ -12,7 +12,8 @@ namespace rewardloom {
 namespace {
 
 void check(const at::Tensor& logits, const SamplingOptions& options) {
-  if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p > 0) || options.top_p > 1) {
+  if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p > 0) ||
+      options.top_p > 1) {
     throw Failure("sampling-options",
                   fmt::format("temperature {}, top_k {} and top_p {} do not make a distribution",
                               options.temperature, options.top_k, options.top_p),
@@ -34,9 +35,10 @@ std::int64_t pick(const float* row, const bool* support, std::int64_t vocab, dou
   double total = 0;
   std::int64_t last = 0;
   for (std::int64_t i = 0; i < vocab; ++i) {
-    weights[i] = support != nullptr && !support[i]
-                     ? 0.0
-                     : static_cast<double>(std::exp(static_cast<float>((row[i] - highest) * inverse)));
+    weights[i] =
+        support != nullptr && !support[i]
+            ? 0.0
+            : static_cast<double>(std::exp(static_cast<float>((row[i] - highest) * inverse)));
     total += weights[i];
     if (weights[i] > 0) last = i;
   }

@@ -197,9 +197,8 @@ class OperatorSession final : public DecodingSession {
     const c10::NoGradGuard no_gradient;
     const PaddedTokens rows = padded(prompts);
     make_cache(rows.tokens.size(0));
-    const at::Tensor hidden =
-        network_hidden(config_, weights_, rows.tokens.to(device_),
-                       right_padded_view(rows.mask.to(device_)), &cache_);
+    const at::Tensor hidden = network_hidden(config_, weights_, rows.tokens.to(device_),
+                                             right_padded_view(rows.mask.to(device_)), &cache_);
     const at::Tensor last = (rows.mask.sum(1) - 1).to(device_);
     const at::Tensor chosen =
         hidden.gather(1, last.view({-1, 1, 1}).expand({-1, 1, hidden.size(2)})).squeeze(1);
@@ -208,7 +207,8 @@ class OperatorSession final : public DecodingSession {
     for (const std::int64_t p : prompt_of_slot) lengths_.push_back(prompts[p].size());
     row_of_slot_.resize(prompt_of_slot.size());
     for (std::size_t i = 0; i < row_of_slot_.size(); ++i) row_of_slot_[i] = i;
-    return network_head(config_, weights_, chosen).index_select(0, indices(prompt_of_slot, device_));
+    return network_head(config_, weights_, chosen)
+        .index_select(0, indices(prompt_of_slot, device_));
   }
 
   at::Tensor step(const std::vector<std::int64_t>& slots,
@@ -247,11 +247,11 @@ class OperatorSession final : public DecodingSession {
     }
   }
 
-  /// Padding stands behind the tokens and keeps counting, so that it lands behind them in the cache.
+  /// Padding stands behind the tokens and keeps counting, so that it lands behind them in the
+  /// cache.
   static AttentionView right_padded_view(const at::Tensor& mask) {
     AttentionView view = masked_view(mask);
-    view.positions =
-        at::arange(mask.size(1), mask.options().dtype(at::kLong)).expand(mask.sizes());
+    view.positions = at::arange(mask.size(1), mask.options().dtype(at::kLong)).expand(mask.sizes());
     return view;
   }
 

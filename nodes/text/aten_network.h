@@ -20,8 +20,8 @@ struct AttentionView {
   at::Tensor bias;       ///< [N or 1,1,T,K] float: 0 where the key is seen, very negative elsewhere
 };
 
-/// Normalised hidden states [N,T,D] of tokens [N,T]. With a cache the new keys and values are put at
-/// `positions` and the first K cached ones are attended to.
+/// Normalised hidden states [N,T,D] of tokens [N,T]. With a cache the new keys and values are put
+/// at `positions` and the first K cached ones are attended to.
 at::Tensor network_hidden(const ModelConfig& config, const WeightMap& weights,
                           const at::Tensor& tokens, const AttentionView& view, TensorCache* cache);
 /// Logits [...,V] of hidden states [...,D].

@@ -83,57 +83,55 @@ void KeyValueCache::copy_slot(std::int64_t from, std::int64_t to, std::int64_t l
   }
 }
 
-CpuNetwork::CpuNetwork(const ModelConfig& config, const WeightMap& weights, bool with_gradient)
+CpuNetwork::CpuNetwork(const ModelConfig& config, const WeightMap& weights,
+                       std::shared_ptr<const RotaryTable> rotary, bool with_gradient)
     : config_(config),
       shape_(attention_shape(config, 1)),
       qkv_width_(config.query_width() + 2 * config.key_value_width()),
       with_gradient_(with_gradient),
       embedding_(weights.at("model.embed_tokens.weight").detach().clone()),
       last_norm_(floats_of(weights.at("model.norm.weight"))),
-      rotary_(rotary_table(rotary_frequencies(config), config.max_positions)) {
+      rotary_(std::move(rotary)) {
   const at::Tensor head = config.tied_embeddings ? embedding_ : weights.at("lm_head.weight");
   head_ = packed_transpose(head.contiguous());
   if (with_gradient) head_back_ = packed(head.contiguous());
-  for (std::int64_t i = 0; i < config.layers; ++i) {
-    const auto named = [&](const char* name) { return weights.at(layer_name(i, name)); };
-    const auto joined = [&](std::initializer_list<const char*> names) {
-      std::vector<at::Tensor> parts;
-      for (const char* name : names) parts.push_back(named(name));
-      return at::cat(parts).contiguous();
-    };
-    Layer layer;
-    layer.input_norm = floats_of(named("input_layernorm.weight"));
-    layer.middle_norm = floats_of(named("post_attention_layernorm.weight"));
-    const at::Tensor qkv =
-        joined({"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
-    const at::Tensor out = named("self_attn.o_proj.weight").contiguous();
-    const at::Tensor gate_up = joined({"mlp.gate_proj.weight", "mlp.up_proj.weight"});
-    const at::Tensor down = named("mlp.down_proj.weight").contiguous();
-    layer.qkv = packed_transpose(qkv);
-    layer.out = packed_transpose(out);
-    layer.gate_up = packed_transpose(gate_up);
-    layer.down = packed_transpose(down);
-    if (config.query_key_value_bias) {
-      layer.qkv_bias =
-          floats_of(joined({"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"}));
-    }
-    if (config.output_bias) layer.out_bias = floats_of(named("self_attn.o_proj.bias"));
-    if (config.feed_forward_bias) {
-      layer.gate_up_bias = floats_of(joined({"mlp.gate_proj.bias", "mlp.up_proj.bias"}));
-      layer.down_bias = floats_of(named("mlp.down_proj.bias"));
-    }
-    if (config.query_key_norm) {
-      layer.query_norm = floats_of(named("self_attn.q_norm.weight"));
-      layer.key_norm = floats_of(named("self_attn.k_norm.weight"));
-    }
-    if (with_gradient) {
-      layer.qkv_back = packed(qkv);
-      layer.out_back = packed(out);
-      layer.gate_up_back = packed(gate_up);
-      layer.down_back = packed(down);
-    }
-    layers_.push_back(std::move(layer));
+  for (std::int64_t i = 0; i < config.layers; ++i) layers_.push_back(make_layer(weights, i));
+}
+
+CpuNetwork::Layer CpuNetwork::make_layer(const WeightMap& weights, std::int64_t index) const {
+  const auto named = [&](const char* name) { return weights.at(layer_name(index, name)); };
+  const auto joined = [&](std::initializer_list<const char*> names) {
+    std::vector<at::Tensor> parts;
+    for (const char* name : names) parts.push_back(named(name));
+    return at::cat(parts).contiguous();
+  };
+  Layer layer;
+  layer.input_norm = floats_of(named("input_layernorm.weight"));
+  layer.middle_norm = floats_of(named("post_attention_layernorm.weight"));
+  const auto factor = [&](const at::Tensor& weight, PackedMatrix& forward, PackedMatrix& back) {
+    const at::Tensor w = weight.contiguous();
+    forward = packed_transpose(w);
+    if (with_gradient_) back = packed(w);
+  };
+  factor(joined({"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"}),
+         layer.qkv, layer.qkv_back);
+  factor(named("self_attn.o_proj.weight"), layer.out, layer.out_back);
+  factor(joined({"mlp.gate_proj.weight", "mlp.up_proj.weight"}), layer.gate_up, layer.gate_up_back);
+  factor(named("mlp.down_proj.weight"), layer.down, layer.down_back);
+  if (config_.query_key_value_bias) {
+    layer.qkv_bias = floats_of(
+        joined({"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"}));
   }
+  if (config_.output_bias) layer.out_bias = floats_of(named("self_attn.o_proj.bias"));
+  if (config_.feed_forward_bias) {
+    layer.gate_up_bias = floats_of(joined({"mlp.gate_proj.bias", "mlp.up_proj.bias"}));
+    layer.down_bias = floats_of(named("mlp.down_proj.bias"));
+  }
+  if (config_.query_key_norm) {
+    layer.query_norm = floats_of(named("self_attn.q_norm.weight"));
+    layer.key_norm = floats_of(named("self_attn.k_norm.weight"));
+  }
+  return layer;
 }
 
 void CpuNetwork::normalise_heads(const Layer& layer, std::int64_t tokens,
@@ -160,8 +158,9 @@ void CpuNetwork::attention(const Layer& layer, const FlatTokens& tokens, KeyValu
   const Rows qkv{l.qkv.data(), qkv_width_};
   if (!layer.qkv_bias.empty()) add_bias(count, qkv_width_, layer.qkv_bias.data(), qkv);
   if (config_.query_key_norm) normalise_heads(layer, count, l);
-  rotate(count, shape_.heads + shape_.key_value_heads, e, rotary_, tokens.position.data(), qkv, 1);
-  const std::int64_t at_layer = index % cache.layers(), shared = shape_.heads / shape_.key_value_heads;
+  rotate(count, shape_.heads + shape_.key_value_heads, e, *rotary_, tokens.position.data(), qkv, 1);
+  const std::int64_t at_layer = index % cache.layers(),
+                     shared = shape_.heads / shape_.key_value_heads;
   for (std::int64_t t = 0; t < count; ++t) {
     for (std::int64_t g = 0; g < shape_.key_value_heads; ++g) {
       const float* key = qkv[t] + query_width + g * e;
@@ -177,8 +176,10 @@ void CpuNetwork::attention(const Layer& layer, const FlatTokens& tokens, KeyValu
              l.attended.data() + t * query_width + h * e);
     }
   }
-  matrix_product(count, {l.attended.data(), query_width, 1}, layer.out, a.hidden.data(), width, true);
-  if (!layer.out_bias.empty()) add_bias(count, width, layer.out_bias.data(), {a.hidden.data(), width});
+  matrix_product(count, {l.attended.data(), query_width, 1}, layer.out, a.hidden.data(), width,
+                 true);
+  if (!layer.out_bias.empty())
+    add_bias(count, width, layer.out_bias.data(), {a.hidden.data(), width});
 }
 
 void CpuNetwork::feed_forward(const Layer& layer, std::int64_t tokens, Activations& a,
@@ -230,7 +231,8 @@ void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
   }
   rms_norm(chosen, width, ConstRows(a.last.data(), width), last_norm_.data(), config_.rms_epsilon,
            {a.last_normed.data(), width}, a.last_inverse.data());
-  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, config_.vocab_size, false);
+  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, config_.vocab_size,
+                 false);
 }
 
 // ---- backward ----
@@ -245,8 +247,8 @@ void CpuNetwork::head_backward(const std::vector<std::int64_t>& selected, Activa
   std::vector<float> d_normed(chosen * width), d_last(chosen * width, 0.0f);
   matrix_product(chosen, {d_logits, vocab, 1}, head_back_, d_normed.data(), width, false);
   rms_norm_backward(chosen, width, ConstRows(a.last.data(), width), last_norm_.data(),
-                    a.last_inverse.data(), ConstRows(d_normed.data(), width), {d_last.data(), width},
-                    gradient(gradients, "model.norm.weight"));
+                    a.last_inverse.data(), ConstRows(d_normed.data(), width),
+                    {d_last.data(), width}, gradient(gradients, "model.norm.weight"));
   for (std::int64_t r = 0; r < chosen; ++r) {
     float* to = a.d_hidden.data() + selected[r] * width;
     for (std::int64_t i = 0; i < width; ++i) to[i] += d_last[r * width + i];
@@ -276,7 +278,8 @@ void CpuNetwork::feed_forward_backward(std::int64_t index, std::int64_t tokens, 
   add_outer(inner, a.d_gate_up.data(), 0, 2 * inner, a.packed, grad("mlp.gate_proj.weight"));
   add_outer(inner, a.d_gate_up.data(), inner, 2 * inner, a.packed, grad("mlp.up_proj.weight"));
   if (config_.feed_forward_bias) {
-    bias_backward(tokens, inner, ConstRows(a.d_gate_up.data(), 2 * inner), grad("mlp.gate_proj.bias"));
+    bias_backward(tokens, inner, ConstRows(a.d_gate_up.data(), 2 * inner),
+                  grad("mlp.gate_proj.bias"));
     bias_backward(tokens, inner, ConstRows(a.d_gate_up.data() + inner, 2 * inner),
                   grad("mlp.up_proj.bias"));
   }
@@ -295,12 +298,12 @@ void CpuNetwork::heads_backward(std::int64_t index, std::int64_t tokens, Activat
   for (std::int64_t h = 0; h < shape_.heads + shape_.key_value_heads; ++h) {
     const bool query = h < shape_.heads;
     const std::int64_t at = h * shape_.head_size;
-    rms_norm_backward(tokens, shape_.head_size, ConstRows(l.raw.data() + at, qkv_width_),
-                      query ? layer.query_norm.data() : layer.key_norm.data(),
-                      l.raw_inverse.data() + h * tokens,
-                      ConstRows(a.d_qkv.data() + at, qkv_width_), {a.d_raw.data() + at, qkv_width_},
-                      gradient(gradients, layer_name(index, query ? "self_attn.q_norm.weight"
-                                                                  : "self_attn.k_norm.weight")));
+    rms_norm_backward(
+        tokens, shape_.head_size, ConstRows(l.raw.data() + at, qkv_width_),
+        query ? layer.query_norm.data() : layer.key_norm.data(), l.raw_inverse.data() + h * tokens,
+        ConstRows(a.d_qkv.data() + at, qkv_width_), {a.d_raw.data() + at, qkv_width_},
+        gradient(gradients,
+                 layer_name(index, query ? "self_attn.q_norm.weight" : "self_attn.k_norm.weight")));
   }
   const std::int64_t normed = config_.query_width() + config_.key_value_width();
   for (std::int64_t t = 0; t < tokens; ++t) {
@@ -332,7 +335,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
                        {a.d_qkv.data() + first * qkv_width_, qkv_width_}, a.scratch);
     first += length;
   }
-  rotate(count, shape_.heads + shape_.key_value_heads, shape_.head_size, rotary_,
+  rotate(count, shape_.heads + shape_.key_value_heads, shape_.head_size, *rotary_,
          tokens.position.data(), {a.d_qkv.data(), qkv_width_}, -1);
   if (config_.query_key_norm) heads_backward(index, count, a, gradients);
   rms_norm(count, width, ConstRows(l.input.data(), width), layer.input_norm.data(),
@@ -344,7 +347,8 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
   add_outer(keys, d_qkv, queries + keys, qkv_width_, a.packed, grad("self_attn.v_proj.weight"));
   if (config_.query_key_value_bias) {
     bias_backward(count, queries, ConstRows(d_qkv, qkv_width_), grad("self_attn.q_proj.bias"));
-    bias_backward(count, keys, ConstRows(d_qkv + queries, qkv_width_), grad("self_attn.k_proj.bias"));
+    bias_backward(count, keys, ConstRows(d_qkv + queries, qkv_width_),
+                  grad("self_attn.k_proj.bias"));
     bias_backward(count, keys, ConstRows(d_qkv + queries + keys, qkv_width_),
                   grad("self_attn.v_proj.bias"));
   }

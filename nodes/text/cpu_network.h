@@ -1,6 +1,7 @@
 // A decoder's forward and backward pass on the CPU, over unpadded tokens.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "nodes/text/layer_kernels.h"
@@ -49,7 +50,8 @@ struct LayerActivations {
 
 /// Memory of a pass, kept between passes to save its allocation.
 struct Activations {
-  std::vector<LayerActivations> layers;  ///< one, unless the pass is to be followed by a backward pass
+  std::vector<LayerActivations>
+      layers;  ///< one, unless the pass is to be followed by a backward pass
   std::vector<float> hidden, normed, gated, scores;
   std::vector<float> last, last_normed, last_inverse;  ///< selected rows
   std::vector<float> d_hidden, d_normed, d_gated, d_gate_up, d_qkv, d_raw, d_attended, scratch;
@@ -59,8 +61,9 @@ struct Activations {
 /// Weights prepared for the passes: fused, packed, as they were at construction.
 class CpuNetwork {
  public:
-  /// Without `with_gradient` only `forward` may be called.
-  CpuNetwork(const ModelConfig& config, const WeightMap& weights, bool with_gradient);
+  /// Without `with_gradient` only `forward` may be called. `rotary` holds max_positions rows.
+  CpuNetwork(const ModelConfig& config, const WeightMap& weights,
+             std::shared_ptr<const RotaryTable> rotary, bool with_gradient);
 
   /// Runs the tokens through the network; their sequences' earlier tokens must be in the cache.
   /// Fills logits [selected, vocab_size] of the chosen tokens (indices into `tokens`).
@@ -81,6 +84,7 @@ class CpuNetwork {
     std::vector<float> qkv_bias, out_bias, gate_up_bias, down_bias;
     PackedMatrix qkv_back, out_back, gate_up_back, down_back;
   };
+  Layer make_layer(const WeightMap& weights, std::int64_t index) const;
   void attention(const Layer& layer, const FlatTokens& tokens, KeyValueCache& cache,
                  std::int64_t index, Activations& a, LayerActivations& l) const;
   void normalise_heads(const Layer& layer, std::int64_t tokens, LayerActivations& l) const;
@@ -104,7 +108,7 @@ class CpuNetwork {
   std::vector<float> last_norm_;
   PackedMatrix head_, head_back_;
   std::vector<Layer> layers_;
-  RotaryTable rotary_;
+  std::shared_ptr<const RotaryTable> rotary_;
 };
 
 }  // namespace rewardloom

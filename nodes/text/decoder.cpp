@@ -94,7 +94,8 @@ class KernelSession final : public DecodingSession {
   at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
                      const std::vector<std::int64_t>& prompt_of_slot) override {
     // The first slot of each prompt computes it; the others copy.
-    std::vector<std::int64_t> slot_of_prompt(prompts.size(), -1), last, row_of_prompt(prompts.size());
+    std::vector<std::int64_t> slot_of_prompt(prompts.size(), -1), last,
+        row_of_prompt(prompts.size());
     FlatTokens tokens;
     for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
       const std::int64_t p = prompt_of_slot[slot];
@@ -207,7 +208,11 @@ bool Decoder::has_own_kernels() const {
 std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
   const std::lock_guard lock(*mutex_);
   if (!network_ || (with_gradient && !network_->with_gradient())) {
-    network_ = std::make_shared<const CpuNetwork>(config_, weights_, with_gradient);
+    if (!rotary_) {
+      rotary_ = std::make_shared<const RotaryTable>(
+          rotary_table(rotary_frequencies(config_), config_.max_positions));
+    }
+    network_ = std::make_shared<const CpuNetwork>(config_, weights_, rotary_, with_gradient);
   }
   return network_;
 }
@@ -228,8 +233,8 @@ void Decoder::check_tokens(const std::vector<std::vector<std::int64_t>>& sequenc
     for (const std::int64_t token : row) {
       if (token >= 0 && token < config_.vocab_size) continue;
       throw Failure("token-range",
-                    fmt::format("token {} of sequence {} is not below the vocabulary size {}", token,
-                                i, config_.vocab_size),
+                    fmt::format("token {} of sequence {} is not below the vocabulary size {}",
+                                token, i, config_.vocab_size),
                     "model and tokenizer must belong together");
     }
   }
@@ -237,7 +242,8 @@ void Decoder::check_tokens(const std::vector<std::vector<std::int64_t>>& sequenc
 
 at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& mask,
                            const WeightMap& weights) const {
-  const at::Tensor all = mask.defined() ? mask : at::ones(tokens.sizes(), tokens.options().dtype(at::kBool));
+  const at::Tensor all =
+      mask.defined() ? mask : at::ones(tokens.sizes(), tokens.options().dtype(at::kBool));
   return network_hidden(config_, weights, tokens, masked_view(all), nullptr);
 }
 

@@ -1,4 +1,5 @@
-// A decoder-only language model: weights, log-probabilities with gradients, and decoding with a cache.
+// A decoder-only language model: weights, log-probabilities with gradients, and decoding with a
+// cache.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,6 +15,7 @@
 namespace rewardloom {
 
 class CpuNetwork;
+struct RotaryTable;
 class ActivationPool;
 
 /// Sequences without padding, and the positions whose next-token logits are wanted.
@@ -99,6 +101,7 @@ class Decoder {
   WeightMap weights_;
   mutable std::unique_ptr<std::mutex> mutex_;
   mutable std::shared_ptr<const CpuNetwork> network_;
+  mutable std::shared_ptr<const RotaryTable> rotary_;
   std::shared_ptr<ActivationPool> pool_;
 };
 

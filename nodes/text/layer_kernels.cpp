@@ -109,8 +109,10 @@ void gated_unit(std::int64_t rows, std::int64_t width, ConstRows gate_up, Rows o
       const Floats g = n == lanes ? load(gate + i) : load_some(gate + i, n, 0);
       const Floats u = n == lanes ? load(up + i) : load_some(up + i, n, 0);
       const Floats y = g * sigmoid(g) * u;
-      if (n == lanes) store(out[r] + i, y);
-      else store_some(out[r] + i, y, n);
+      if (n == lanes)
+        store(out[r] + i, y);
+      else
+        store_some(out[r] + i, y, n);
     }
   }
 }
@@ -157,13 +159,13 @@ void store_key_value(const AttentionShape& shape, const float* key, const float*
   for (std::int64_t i = 0; i < shape.head_size; ++i) {
     cache.keys[i * shape.capacity + position] = key[i];
   }
-  std::memcpy(cache.values + position * shape.padded_head, value,
-              shape.head_size * sizeof(float));
+  std::memcpy(cache.values + position * shape.padded_head, value, shape.head_size * sizeof(float));
 }
 
 namespace {
 
-/// scores[j] = scale * query . key_j for j <= position, and minus infinity up to the next full vector.
+/// scores[j] = scale * query . key_j for j <= position, and minus infinity up to the next full
+/// vector.
 REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query,
                               std::int64_t position, const float* keys, float scale,
                               float* scores) {
@@ -210,8 +212,10 @@ void attend(const AttentionShape& shape, const float* query, std::int64_t positi
       total += scores[j] * load(cache.values + j * shape.padded_head + i);
     }
     const std::int64_t n = std::min(lanes, shape.head_size - i);
-    if (n == lanes) store(out + i, total);
-    else store_some(out + i, total, n);
+    if (n == lanes)
+      store(out + i, total);
+    else
+      store_some(out + i, total, n);
   }
 }
 
@@ -239,7 +243,7 @@ HeadScratch divide(const AttentionShape& s, std::int64_t length, std::vector<flo
     p += count;
     return start;
   };
-  return {take(across), take(across),     take(along),      take(along),        take(along),
+  return {take(across),     take(across),     take(along),         take(along),        take(along),
           take(s.capacity), take(s.capacity), take(s.padded_head), take(s.padded_head)};
 }
 

@@ -62,8 +62,8 @@ struct AttentionShape {
 std::int64_t padded_to_lanes(std::int64_t size);
 void store_key_value(const AttentionShape& shape, const float* key, const float* value,
                      std::int64_t position, HeadCache cache);
-/// One query head against positions 0..position: out [head_size]. `scores` holds capacity floats and
-/// keeps the probabilities.
+/// One query head against positions 0..position: out [head_size]. `scores` holds capacity floats
+/// and keeps the probabilities.
 void attend(const AttentionShape& shape, const float* query, std::int64_t position, HeadCache cache,
             float* scores, float* out);
 

@@ -45,7 +45,8 @@ template <typename Vector, int Rows, int Vectors>
   const float* a = t.a;
   for (std::int64_t k = 0; k < t.inner; ++k, b += panel_width, a += t.column_stride) {
     Vector factor[Vectors];
-    for (int v = 0; v < Vectors; ++v) factor[v] = *reinterpret_cast<const Unaligned*>(b + v * lanes);
+    for (int v = 0; v < Vectors; ++v)
+      factor[v] = *reinterpret_cast<const Unaligned*>(b + v * lanes);
     for (int r = 0; r < Rows; ++r) {
       const float left = a[r * t.row_stride];
       for (int v = 0; v < Vectors; ++v) sum[r][v] += left * factor[v];
@@ -69,14 +70,22 @@ template <typename Vector, int Rows, int Vectors>
 template <typename Vector, int Vectors>
 [[gnu::always_inline]] inline void multiply_few(const Tile& t, std::int64_t rows) {
   switch (rows) {
-    case 1: return multiply_rows<Vector, 1, Vectors>(t);
-    case 2: return multiply_rows<Vector, 2, Vectors>(t);
-    case 3: return multiply_rows<Vector, 3, Vectors>(t);
-    case 4: return multiply_rows<Vector, 4, Vectors>(t);
-    case 5: return multiply_rows<Vector, 5, Vectors>(t);
-    case 6: return multiply_rows<Vector, 6, Vectors>(t);
-    case 7: return multiply_rows<Vector, 7, Vectors>(t);
-    default: return;
+    case 1:
+      return multiply_rows<Vector, 1, Vectors>(t);
+    case 2:
+      return multiply_rows<Vector, 2, Vectors>(t);
+    case 3:
+      return multiply_rows<Vector, 3, Vectors>(t);
+    case 4:
+      return multiply_rows<Vector, 4, Vectors>(t);
+    case 5:
+      return multiply_rows<Vector, 5, Vectors>(t);
+    case 6:
+      return multiply_rows<Vector, 6, Vectors>(t);
+    case 7:
+      return multiply_rows<Vector, 7, Vectors>(t);
+    default:
+      return;
   }
 }
 
@@ -94,13 +103,14 @@ template <typename Vector, int Rows, int Vectors>
 
 using PanelFunction = void (*)(const Tile&, std::int64_t);
 
-[[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]]
-void panel_avx512(const Tile& t, std::int64_t rows) {
+[[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]] void panel_avx512(
+    const Tile& t, std::int64_t rows) {
   multiply_panel<Vector16, 8, 2>(t, rows);
 }
 
-[[gnu::target("avx2,fma")]]
-void panel_avx2(const Tile& t, std::int64_t rows) { multiply_panel<Vector8, 6, 2>(t, rows); }
+[[gnu::target("avx2,fma")]] void panel_avx2(const Tile& t, std::int64_t rows) {
+  multiply_panel<Vector8, 6, 2>(t, rows);
+}
 
 void panel_portable(const Tile& t, std::int64_t rows) { multiply_panel<Vector4, 4, 2>(t, rows); }
 
@@ -188,8 +198,10 @@ void matrix_product(std::int64_t rows, const MatrixView& a, const PackedMatrix& 
                       c + first,
                       c_stride,
                       accumulate || k > 0};
-      if (width == panel_width) multiply(tile, rows);
-      else multiply_edge(multiply, tile, rows, width);
+      if (width == panel_width)
+        multiply(tile, rows);
+      else
+        multiply_edge(multiply, tile, rows, width);
     }
   }
 }
@@ -221,8 +233,7 @@ bool transposed(const char* flag) { return *flag != 'n' && *flag != 'N'; }
 /// Seen row-major this is C^T = alpha op(B)^T op(A)^T + beta C^T.
 extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
                        const int* k, const float* alpha, const float* a, const int* lda,
-                       const float* b, const int* ldb, const float* beta, float* c,
-                       const int* ldc);
+                       const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
 extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
                        const int* k, const float* alpha, const float* a, const int* lda,
                        const float* b, const int* ldb, const float* beta, float* c,

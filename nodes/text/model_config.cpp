@@ -12,7 +12,8 @@ namespace rewardloom {
 
 namespace {
 
-std::int64_t positive(const Json& json, const char* key, std::optional<std::int64_t> otherwise = {}) {
+std::int64_t positive(const Json& json, const char* key,
+                      std::optional<std::int64_t> otherwise = {}) {
   if (!json.contains(key) || json[key].is_null()) {
     if (otherwise) return *otherwise;
     throw Failure("model-config", fmt::format("config.json has no {}", key),
@@ -20,7 +21,8 @@ std::int64_t positive(const Json& json, const char* key, std::optional<std::int6
   }
   const Json& value = json[key];
   if (!value.is_number_integer() || value.get<std::int64_t>() <= 0) {
-    throw Failure("model-config", fmt::format("{} is {}, not a positive integer", key, value.dump()));
+    throw Failure("model-config",
+                  fmt::format("{} is {}, not a positive integer", key, value.dump()));
   }
   return value.get<std::int64_t>();
 }
@@ -36,7 +38,8 @@ double number(const Json& json, const char* key, double otherwise) {
 bool flag(const Json& json, const char* key, bool otherwise) {
   if (!json.contains(key) || json[key].is_null()) return otherwise;
   if (!json[key].is_boolean()) {
-    throw Failure("model-config", fmt::format("{} is {}, not true or false", key, json[key].dump()));
+    throw Failure("model-config",
+                  fmt::format("{} is {}, not true or false", key, json[key].dump()));
   }
   return json[key].get<bool>();
 }
@@ -221,9 +224,9 @@ std::vector<double> rotary_frequencies(const ModelConfig& c) {
     if (c.rope_scaling) {
       const RopeScaling& s = *c.rope_scaling;
       const double turns = s.original_positions * frequency / (2 * std::numbers::pi);
-      const double blend = std::clamp((turns - s.low_frequency_factor) /
-                                          (s.high_frequency_factor - s.low_frequency_factor),
-                                      0.0, 1.0);
+      const double blend = std::clamp(
+          (turns - s.low_frequency_factor) / (s.high_frequency_factor - s.low_frequency_factor),
+          0.0, 1.0);
       frequency *= blend + (1 - blend) / s.factor;
     }
     list.push_back(frequency);

@@ -18,7 +18,8 @@ struct RopeScaling {
   double original_positions = 8192;
 };
 
-/// A pre-norm decoder with rotary embedding, grouped-query attention and a gated feed-forward layer.
+/// A pre-norm decoder with rotary embedding, grouped-query attention and a gated feed-forward
+/// layer.
 struct ModelConfig {
   std::string architecture;  ///< e.g. LlamaForCausalLM
   std::int64_t vocab_size = 0;

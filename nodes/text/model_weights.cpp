@@ -105,7 +105,9 @@ void save_model(const fs::path& folder, const ModelConfig& config, const WeightM
   }
   write_safetensors(folder / "model.safetensors", package);
   Json json = to_json(config);
-  json["torch_dtype"] = dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
+  json["torch_dtype"] = dtype == at::kBFloat16 ? "bfloat16"
+                        : dtype == at::kHalf   ? "float16"
+                                               : "float32";
   write_durably(folder / "config.json", json.dump(2) + "\n");
 }
 

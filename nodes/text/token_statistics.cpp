@@ -18,8 +18,8 @@ namespace {
 /// Sums over one row, shifted by its largest entry.
 struct RowSums {
   float highest;
-  float total;       // sum of e^(z - highest)
-  float expectation; // sum of e^(z - highest) (z - highest)
+  float total;        // sum of e^(z - highest)
+  float expectation;  // sum of e^(z - highest) (z - highest)
 };
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
@@ -62,8 +62,10 @@ void row_backward(const float* logits, std::int64_t vocab, float inverse_tempera
     const Floats through = -d_log_prob - d_entropy * (log_p + entropy);
     const Floats value = (p > 0.0f ? p * through : Floats{}) * inverse_temperature;
     const std::int64_t n = vocab - i;
-    if (n >= lanes) store(d + i, value);
-    else store_some(d + i, value, n);
+    if (n >= lanes)
+      store(d + i, value);
+    else
+      store_some(d + i, value, n);
   }
 }
 
@@ -102,8 +104,8 @@ at::Tensor support_of(const at::Tensor& logits, const SamplingOptions& options) 
     kept.narrow(1, options.top_k, vocab - options.top_k).fill_(false);
   }
   if (options.top_p < 1.0) {
-    const at::Tensor z = (sorted.to(at::kDouble) / divisor(options))
-                             .masked_fill(kept.logical_not(), minus_infinity);
+    const at::Tensor z =
+        (sorted.to(at::kDouble) / divisor(options)).masked_fill(kept.logical_not(), minus_infinity);
     const at::Tensor p = z.softmax(1);
     kept = kept.logical_and((p.cumsum(1) - p).lt(options.top_p));
   }
@@ -132,8 +134,8 @@ TokenStatistics token_statistics(const at::Tensor& logits, const at::Tensor& tar
 }
 
 at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor& targets,
-                                     const SamplingOptions& options,
-                                     const at::Tensor& d_log_probs, const at::Tensor& d_entropy) {
+                                     const SamplingOptions& options, const at::Tensor& d_log_probs,
+                                     const at::Tensor& d_entropy) {
   const at::Tensor z = supported_logits(logits, targets, options);
   const double temperature = divisor(options);
   if (!has_kernel(z)) {
@@ -151,7 +153,8 @@ at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor&
   const std::int64_t rows = z.size(0), vocab = z.size(1);
   const float inverse = static_cast<float>(1.0 / temperature);
   const at::Tensor wanted = targets.contiguous(), d_lp = d_log_probs.to(at::kFloat).contiguous();
-  const at::Tensor d_h = d_entropy.defined() ? d_entropy.to(at::kFloat).contiguous() : at::zeros({rows});
+  const at::Tensor d_h =
+      d_entropy.defined() ? d_entropy.to(at::kFloat).contiguous() : at::zeros({rows});
   at::Tensor d = at::empty({rows, vocab});
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* row = z.data_ptr<float>() + r * vocab;

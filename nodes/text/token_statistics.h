@@ -22,15 +22,15 @@ struct TokenStatistics {
   at::Tensor entropy;
 };
 
-/// logits [S,V], targets [S] int64. Temperature 0 is read as 1: a point mass has no gradient. A target
-/// outside its row's support is added to it.
+/// logits [S,V], targets [S] int64. Temperature 0 is read as 1: a point mass has no gradient. A
+/// target outside its row's support is added to it.
 TokenStatistics token_statistics(const at::Tensor& logits, const at::Tensor& targets,
                                  const SamplingOptions& options);
-/// d loss / d logits [S,V], given those of the log-probs [S] and, unless undefined, of the entropy [S].
-/// The support counts as constant.
+/// d loss / d logits [S,V], given those of the log-probs [S] and, unless undefined, of the entropy
+/// [S]. The support counts as constant.
 at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor& targets,
-                                     const SamplingOptions& options,
-                                     const at::Tensor& d_log_probs, const at::Tensor& d_entropy);
+                                     const SamplingOptions& options, const at::Tensor& d_log_probs,
+                                     const at::Tensor& d_entropy);
 /// [S,V] bool: the tokens that top_k and top_p leave. Of equal logits the lower ids stay.
 at::Tensor support_of(const at::Tensor& logits, const SamplingOptions& options);
 

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <limits>
 
-// GCC warns that such vectors have no stable calling convention; they never leave an inline function.
+// GCC warns that such vectors have no stable calling convention; they never leave an inline
+// function.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-/// Compiles a function for AVX-512, for AVX2 and for the base line, and picks one when it is loaded.
+/// Compiles a function for AVX-512, for AVX2 and for the base line, and picks one when it is
+/// loaded.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define REWARDLOOM_VECTORISED                                                            \
+#define REWARDLOOM_VECTORISED \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define REWARDLOOM_VECTORISED
@@ -25,7 +27,9 @@ typedef Floats UnalignedFloats __attribute__((aligned(4), may_alias));
 REWARDLOOM_INLINE Floats load(const float* p) {
   return *reinterpret_cast<const UnalignedFloats*>(p);
 }
-REWARDLOOM_INLINE void store(float* p, const Floats& v) { *reinterpret_cast<UnalignedFloats*>(p) = v; }
+REWARDLOOM_INLINE void store(float* p, const Floats& v) {
+  *reinterpret_cast<UnalignedFloats*>(p) = v;
+}
 REWARDLOOM_INLINE Floats fill(float x) { return Floats{} + x; }
 
 /// The first `count` elements, `otherwise` in the rest.

@@ -1,4 +1,5 @@
-// What the tests of engine/io share: expected failures, raw files, and Python as an independent reader.
+// What the tests of engine/io share: expected failures, raw files, and Python as an independent
+// reader.
 #pragma once
 #include <QtCore/QProcess>
 #include <QtCore/QStandardPaths>
@@ -52,7 +53,8 @@ inline std::size_t files_in(const std::filesystem::path& folder) {
 
 inline bool has_python() { return !QStandardPaths::findExecutable("python3").isEmpty(); }
 
-/// What `script` prints (standard library only); its errors appear in the log and fail the caller's comparison.
+/// What `script` prints (standard library only); its errors appear in the log and fail the caller's
+/// comparison.
 inline std::string python(const std::string& script, const QStringList& arguments = {}) {
   QProcess process;
   process.start("python3", QStringList{"-c", QString::fromStdString(script)} + arguments);
@@ -62,7 +64,9 @@ inline std::string python(const std::string& script, const QStringList& argument
   return process.readAllStandardOutput().toStdString();
 }
 
-inline QString qt(const std::filesystem::path& path) { return QString::fromStdString(path.string()); }
+inline QString qt(const std::filesystem::path& path) {
+  return QString::fromStdString(path.string());
+}
 inline QString qt(const std::string& text) { return QString::fromStdString(text); }
 
 }  // namespace rewardloom

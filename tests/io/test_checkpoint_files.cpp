@@ -102,6 +102,18 @@ class TestCheckpointFiles : public QObject {
     QCOMPARE(files_in(folder.path()), 1u);
   }
 
+  void a_run_resumes_from_the_newest_and_never_silently_from_an_older_one() {
+    TestFolder folder;
+    QCOMPARE(failure_of([&] { newest_checkpoint(folder.path()); }).code,
+             std::string("checkpoint-missing"));
+    for (const int iteration : {10, 20}) write_checkpoint(folder.path(), iteration);
+    QCOMPARE(newest_checkpoint(folder.path()).iteration, 20);
+    fs::remove(folder / "000020" / "manifest.json");
+    const Problem problem = failure_of([&] { newest_checkpoint(folder.path()); });
+    QCOMPARE(problem.code, std::string("checkpoint-corrupt"));
+    QVERIFY(qt(problem.help).contains("000010"));
+  }
+
   void a_resumed_run_forgets_later_ones() {
     TestFolder folder;
     for (const int iteration : {10, 20, 30}) write_checkpoint(folder.path(), iteration);
@@ -123,9 +135,10 @@ class TestCheckpointFiles : public QObject {
       const Problem problem = failure_of(action);
       QCOMPARE(problem.code, std::string("checkpoint-corrupt"));
       QCOMPARE(problem.where.file, file.string());
-      QCOMPARE(problem.text, "expected checksum " + expected + ", found " + xxh3_128(read_raw(file)));
-      QCOMPARE(problem.help, "use " + (folder / "000010").string() +
-                                 ", the newest intact checkpoint before it");
+      QCOMPARE(problem.text,
+               "expected checksum " + expected + ", found " + xxh3_128(read_raw(file)));
+      QCOMPARE(problem.help,
+               "use " + (folder / "000010").string() + ", the newest intact checkpoint before it");
     }
     // Files that are intact still load.
     QCOMPARE(load_checkpoint(folder / "000030", "adam.state").meta["step"].get<double>(), -1.0);
@@ -200,7 +213,8 @@ class TestCheckpointFiles : public QObject {
     TestFolder folder;
     CheckpointWriter writer(folder.path(), 1);
     for (const char* name : {"../x", "a/b", "", ".hidden", "manifest.json", "a b"}) {
-      QCOMPARE(failure_of([&] { writer.add_bytes(name, ""); }).code, std::string("checkpoint-name"));
+      QCOMPARE(failure_of([&] { writer.add_bytes(name, ""); }).code,
+               std::string("checkpoint-name"));
     }
     writer.add("a", package_of(1));
     QVERIFY(qt(failure_of([&] { writer.add("a", package_of(1)); }).text).contains("already"));
@@ -261,7 +275,8 @@ class TestCheckpointFiles : public QObject {
     TestFolder folder;
     fs::create_directory(folder / "disk");
     const std::string disk = (folder / "disk").string();
-    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=1m") != 0) QSKIP("needs the right to mount");
+    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=1m") != 0)
+      QSKIP("needs the right to mount");
     write_checkpoint(disk, 10, 1);
     const Problem problem = failure_of([&] {
       CheckpointWriter writer(disk, 20);

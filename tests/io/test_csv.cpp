@@ -30,7 +30,9 @@ class TestCsv : public QObject {
 
   void line_ends_blank_lines_and_byte_order_mark() {
     const Records expected = {{"a", "b"}, {"1", "2"}, {"3", "4"}};
-    QCOMPARE(records_of("\xEF\xBB\xBF" "a,b\n1,2\r\n\n\r\n3,4\n"), expected);
+    QCOMPARE(records_of("\xEF\xBB\xBF"
+                        "a,b\n1,2\r\n\n\r\n3,4\n"),
+             expected);
     QCOMPARE(records_of("a;b\n1;2\n3;4", ';'), expected);
     QCOMPARE(records_of(""), Records{});
   }

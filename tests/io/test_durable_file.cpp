@@ -50,8 +50,7 @@ class TestDurableFile : public QObject {
   void a_missing_folder_is_named_with_what_to_do() {
     const Problem problem = failure_of([] { write_durably("/nowhere/a", "x"); });
     QCOMPARE(problem.code, std::string("write-failed"));
-    QCOMPARE(problem.text,
-             std::string("cannot create /nowhere/a: No such file or directory"));
+    QCOMPARE(problem.text, std::string("cannot create /nowhere/a: No such file or directory"));
     QCOMPARE(problem.help, std::string("create the folder first"));
     QCOMPARE(failure_of([] { read_file("/nowhere/a"); }).code, std::string("file-not-found"));
     QCOMPARE(failure_of([] { read_file("/tmp"); }).code, std::string("read-failed"));

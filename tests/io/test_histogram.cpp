@@ -40,7 +40,8 @@ class TestHistogram : public QObject {
 import array, json, statistics, sys
 x = array.array('d', open(sys.argv[1], 'rb').read()).tolist()
 q = statistics.quantiles(x, n=100, method='inclusive')
-print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [q[p - 1] for p in (1, 5, 25, 50, 75, 95, 99)]))
+moments = [statistics.fmean(x), statistics.pstdev(x), min(x), max(x)]
+print(json.dumps(moments + [q[p - 1] for p in (1, 5, 25, 50, 75, 95, 99)]))
 )",
                                              {qt(folder / "x")}));
     const Distribution d = distribution_of(values);
@@ -62,7 +63,8 @@ print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [
     QCOMPARE(d.lo, d.min);
     QCOMPARE(d.hi, d.max);
     for (std::size_t i = 0; i < 40; ++i) {
-      QCOMPARE(static_cast<double>(d.bins[i]), expected[static_cast<std::int64_t>(i)].item<double>());
+      QCOMPARE(static_cast<double>(d.bins[i]),
+               expected[static_cast<std::int64_t>(i)].item<double>());
     }
   }
 
@@ -91,8 +93,9 @@ print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [
     QCOMPARE(d.count, 4);
     QCOMPARE(d.absent, 2);
     QCOMPARE(d.mean, (0 + 1 + 4 + 5) / 4.0);
-    const Problem problem =
-        failure_of([&] { distribution_of(values, at::tensor({1, 0}).to(at::kBool)); });
+    const Problem problem = failure_of([&] {
+      distribution_of(values, at::tensor({1, 0}).to(at::kBool));
+    });
     QCOMPARE(problem.code, std::string("distribution-input"));
     QCOMPARE(problem.text, std::string("present has shape [2], but the values have [3,2]"));
     QCOMPARE(failure_of([&] { distribution_of(values, at::ones({3})); }).code,
@@ -118,7 +121,8 @@ print(json.dumps([statistics.fmean(x), statistics.pstdev(x), min(x), max(x)] + [
   }
 
   void every_real_dtype_counts() {
-    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kBool}) {
+    for (const at::ScalarType dtype :
+         {at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kBool}) {
       QCOMPARE(distribution_of(at::tensor({0, 1, 1, 0}).to(dtype)).mean, 0.5);
     }
     QCOMPARE(failure_of([] { distribution_of(at::zeros({1}, at::kComplexFloat)); }).code,

@@ -60,13 +60,16 @@ class TestJsonl : public QObject {
     const std::vector<Json> values = {{{"text", "a\nb"}, {"n", 0.1}}, Json::array({1, nullptr})};
     write_json_lines(folder / "a.jsonl", values);
     QCOMPARE(read_json_lines(folder / "a.jsonl"), values);
-    QCOMPARE(read_raw(folder / "a.jsonl"), std::string("{\"text\":\"a\\nb\",\"n\":0.1}\n[1,null]\n"));
+    QCOMPARE(read_raw(folder / "a.jsonl"),
+             std::string("{\"text\":\"a\\nb\",\"n\":0.1}\n[1,null]\n"));
   }
 
   void missing_files_and_folders_are_named() {
     TestFolder folder;
-    QCOMPARE(failure_of([&] { read_json_lines(folder / "no"); }).code, std::string("file-not-found"));
-    QCOMPARE(failure_of([&] { read_json_lines(folder.path()); }).code, std::string("file-not-found"));
+    QCOMPARE(failure_of([&] { read_json_lines(folder / "no"); }).code,
+             std::string("file-not-found"));
+    QCOMPARE(failure_of([&] { read_json_lines(folder.path()); }).code,
+             std::string("file-not-found"));
   }
 };
 

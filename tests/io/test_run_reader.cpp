@@ -36,7 +36,7 @@ void read_all(RunReader& reader) {
     reader.histograms(probe.node, probe.port, probe.component);
     reader.histograms_at(probe.node, probe.port, 0);
   }
-  reader.samples({});
+  reader.samples({"", "", {}, 0, 100000});
   reader.alarms();
   reader.events();
   reader.nodes();
@@ -176,7 +176,8 @@ class TestRunReader : public QObject {
     TestFolder folder;
     write_run(folder / "run.db", 400);
     const std::string whole = read_raw(folder / "run.db");
-    for (std::size_t size = 0; size < whole.size(); size += whole.size() / 23) {
+    const std::size_t step = whole.size() / 24;
+    for (std::size_t size = 0; size + step <= whole.size() - step; size += step) {
       write_raw(folder / "run.db", whole.substr(0, size));
       try {
         RunReader reader(folder.path());
@@ -192,7 +193,8 @@ class TestRunReader : public QObject {
     TestFolder folder;
     std::filesystem::create_directory(folder / "disk");
     const std::string disk = (folder / "disk").string();
-    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=4m") != 0) QSKIP("needs the right to mount");
+    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=4m") != 0)
+      QSKIP("needs the right to mount");
     write_run(folder / "disk" / "run.db");
     const bool read_only = ::mount("", disk.c_str(), "", MS_REMOUNT | MS_RDONLY, "") == 0;
     std::size_t metrics = 0;

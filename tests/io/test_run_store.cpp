@@ -186,15 +186,18 @@ db = sqlite3.connect(sys.argv[1])
 one = lambda sql: db.execute(sql).fetchone()
 print(one('select value from meta where key=\'schema_version\'')[0], one('pragma journal_mode')[0])
 print(one('select avg(value) from metrics where name=\'loss\'')[0])
-mean, q25, bins = one('select mean, q25, bins from histograms where component=\'format\' and iteration=1')
+mean, q25, bins = one('select mean, q25, bins from histograms '
+                      'where component=\'format\' and iteration=1')
 print(mean, q25, json.loads(bins))
 print(one('select json_extract(data, \'$.reward\') from samples where iteration=2 and row=1')[0])
-print(sorted(r[0] for r in db.execute('select name from sqlite_master where type=\'table\'')))
+tables = db.execute('select name from sqlite_master where type=\'table\'')
+print(sorted(row[0] for row in tables))
 )",
                                        {qt(folder / "run.db")});
-    QCOMPARE(printed,
-             std::string("1 wal\n-1.0\n0.1 -0.5 [2, 0, 3000000000, 5000000000]\n1\n['alarms', 'events', "
-                         "'histograms', 'meta', 'metrics', 'nodes', 'samples']\n"));
+    QCOMPARE(
+        printed,
+        std::string("1 wal\n-1.0\n0.1 -0.5 [2, 0, 3000000000, 5000000000]\n1\n['alarms', 'events', "
+                    "'histograms', 'meta', 'metrics', 'nodes', 'samples']\n"));
   }
 
   void readers_see_commits_of_a_live_run() {

@@ -13,7 +13,7 @@ using namespace rewardloom;
 
 namespace {
 
-const std::vector<at::ScalarType> all_dtypes = {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16,
+const std::vector<at::ScalarType> all_dtypes = {at::kDouble, at::kFloat, at::kHalf,  at::kBFloat16,
                                                 at::kLong,   at::kInt,   at::kShort, at::kChar,
                                                 at::kByte,   at::kBool};
 
@@ -25,8 +25,11 @@ Package sample_package() {
   package.tensors["weights"] = at::linspace(-1, 1, 7).to(at::kFloat);
   package.tensors["scalar"] = at::scalar_tensor(2.5, at::kDouble);
   package.tensors["none"] = at::empty({0, 4}, at::kFloat);
-  package.meta = {{"text", "plain \"quoted\" \n ü"}, {"looks_like_number", "5"}, {"number", 5},
-                  {"nested", {{"a", {1, 2.5, nullptr}}}},        {"empty", ""}};
+  package.meta = {{"text", "plain \"quoted\" \n ü"},
+                  {"looks_like_number", "5"},
+                  {"number", 5},
+                  {"nested", {{"a", {1, 2.5, nullptr}}}},
+                  {"empty", ""}};
   return package;
 }
 
@@ -135,14 +138,17 @@ print(head['__metadata__']['who'], json.loads(head['__metadata__']['list']))
   void files_of_others_load() {
     REQUIRE_PYTHON();
     TestFolder folder;
-    // An odd header length, keys in another order than the data, spaces, plain strings that look like JSON.
+    // An odd header length, keys in another order than the data, spaces, plain strings that look
+    // like JSON.
     python(R"(
 import json, struct, sys
-head = {'z': {'shape': [2], 'data_offsets': [12, 16], 'dtype': 'BF16'}, '__metadata__': {'format': 'pt', 'step': '5', 'x': '[1]'},
+head = {'z': {'shape': [2], 'data_offsets': [12, 16], 'dtype': 'BF16'},
+        '__metadata__': {'format': 'pt', 'step': '5', 'x': '[1]'},
         'a': {'dtype': 'F32', 'data_offsets': [0, 12], 'shape': [3, 1]}}
 text = json.dumps(head, indent=1).encode()
 text += b' ' * (1 - len(text) % 2)
-open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack('<3f', 1, 2, 3) + bytes([0x80, 0x3f, 0, 0xc0]))
+data = struct.pack('<3f', 1, 2, 3) + bytes([0x80, 0x3f, 0, 0xc0])
+open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + data)
 )",
            {qt(folder / "a.safetensors")});
     for (const Reading reading : {Reading::copied, Reading::mapped}) {
@@ -209,7 +215,8 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack(
         "has dtype \"F8\"; known are F64, F32");
     row("cut off", raw_file("{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", four),
         "which has 4 bytes");
-    row("data left over", raw_file("{}", four), "the tensors end at byte 0 of the data, which has 4");
+    row("data left over", raw_file("{}", four),
+        "the tensors end at byte 0 of the data, which has 4");
     row("size", raw_file("{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,4]}}", four),
         "needs 8 bytes, but its offsets give 4");
     row("negative size", raw_file("{'a':{'dtype':'U8','shape':[-4],'data_offsets':[0,4]}}", four),
@@ -227,17 +234,20 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack(
     row("offset beyond 63 bits",
         raw_file("{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,18446744073709551615]}}", four),
         "18446744073709551615");
-    row("overlap", raw_file("{'a':{'dtype':'U8','shape':[3],'data_offsets':[0,3]},"
-                            "'b':{'dtype':'U8','shape':[3],'data_offsets':[1,4]}}",
-                            four),
+    row("overlap",
+        raw_file("{'a':{'dtype':'U8','shape':[3],'data_offsets':[0,3]},"
+                 "'b':{'dtype':'U8','shape':[3],'data_offsets':[1,4]}}",
+                 four),
         "they overlap");
-    row("hole", raw_file("{'a':{'dtype':'U8','shape':[1],'data_offsets':[0,1]},"
-                         "'b':{'dtype':'U8','shape':[2],'data_offsets':[2,4]}}",
-                         four),
+    row("hole",
+        raw_file("{'a':{'dtype':'U8','shape':[1],'data_offsets':[0,1]},"
+                 "'b':{'dtype':'U8','shape':[2],'data_offsets':[2,4]}}",
+                 four),
         "they leave a hole");
-    row("name twice", raw_file("{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]},"
-                               "'a':{'dtype':'U8','shape':[2],'data_offsets':[2,4]}}",
-                               four),
+    row("name twice",
+        raw_file("{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]},"
+                 "'a':{'dtype':'U8','shape':[2],'data_offsets':[2,4]}}",
+                 four),
         "tensor \"a\" is listed twice");
     row("metadata twice", raw_file("{'__metadata__':{'a':'1','a':'2'}}"), "listed twice");
     row("metadata no text", raw_file("{'__metadata__':{'a':1}}"), "instead of a string");
@@ -251,8 +261,9 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack(
     row("three offsets", raw_file("{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4,4]}}", four),
         "data_offsets");
     row("tensor no object", raw_file("{'a':5}"), "tensor \"a\" is 5");
-    row("bool of two", raw_file("{'a':{'dtype':'BOOL','shape':[4],'data_offsets':[0,4]}}",
-                                std::string("\1\0\2\0", 4)),
+    row("bool of two",
+        raw_file("{'a':{'dtype':'BOOL','shape':[4],'data_offsets':[0,4]}}",
+                 std::string("\1\0\2\0", 4)),
         "holds the byte 2 at element 2");
     row("broken marker", raw_file("{'__metadata__':{'rewardloom_json':'[\\'a\\']','a':'{'}}"),
         "metadata \"a\" should be JSON");
@@ -301,19 +312,33 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack(
       std::string bytes = original;
       for (std::size_t change = below(3) + 1; change > 0; --change) {
         // Mostly within the header, where the meaning is.
-        const std::size_t at = below(round % 8 == 0 ? bytes.size() : std::min<std::size_t>(bytes.size(), header + 8));
+        const std::size_t at =
+            below(round % 8 == 0 ? bytes.size() : std::min<std::size_t>(bytes.size(), header + 8));
         switch (below(6)) {
-          case 0: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
-          case 1: bytes[at] = tokens[below(tokens.size())]; break;
-          case 2: bytes.insert(at, 1, tokens[below(tokens.size())]); break;
-          case 3: bytes.erase(at, below(4) + 1); break;
-          case 4: bytes.insert(at, original, below(original.size()), below(40)); break;
-          default: bytes.resize(below(bytes.size()) + 1); break;
+          case 0:
+            bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
+            break;
+          case 1:
+            bytes[at] = tokens[below(tokens.size())];
+            break;
+          case 2:
+            bytes.insert(at, 1, tokens[below(tokens.size())]);
+            break;
+          case 3:
+            bytes.erase(at, below(4) + 1);
+            break;
+          case 4:
+            bytes.insert(at, original, below(original.size()), below(40));
+            break;
+          default:
+            bytes.resize(below(bytes.size()) + 1);
+            break;
         }
       }
       // Keep half of the lengths honest, so that the changed header is reached.
       if (round % 2 == 0 && bytes.size() > 8) {
-        const std::uint64_t length = std::min<std::uint64_t>(bytes.size() - 8, header + below(3) - 1);
+        const std::uint64_t length =
+            std::min<std::uint64_t>(bytes.size() - 8, header + below(3) - 1);
         std::memcpy(bytes.data(), &length, 8);
       }
       try {
@@ -332,7 +357,8 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + struct.pack(
   void a_huge_header_is_read_in_linear_time() {
     std::string header = "{";
     for (int i = 0; i < 40000; ++i) {
-      header += "'tensor" + std::to_string(i) + "':{'dtype':'U8','shape':[0],'data_offsets':[0,0]},";
+      header +=
+          "'tensor" + std::to_string(i) + "':{'dtype':'U8','shape':[0],'data_offsets':[0,0]},";
     }
     header.back() = '}';
     QElapsedTimer timer;

@@ -75,7 +75,7 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], '*tfevents*'))):
             value = fields(fields(event[5])[1])
             out['tag'] = value[1].decode()
             if 2 in value:
-                out['value'] = value[2]
+                out['value'] = value[2] if value[2] == value[2] else 'nan'
             if 5 in value:
                 h = fields(value[5])
                 out['histogram'] = [h[1], h[2], h[3], h[4], h[5]]
@@ -125,6 +125,7 @@ class TestTensorboard : public QObject {
     QCOMPARE(events[3]["step"].get<std::int64_t>(), 1LL << 40);
     QCOMPARE(events[3]["tag"].get<std::string>(), std::string("größe"));
     QCOMPARE(events[3]["value"].get<float>(), 1e30f);
+    QCOMPARE(events[4]["value"].get<std::string>(), std::string("nan"));
   }
 
   void histograms_are_read_by_an_independent_reader() {

@@ -26,8 +26,9 @@ class TestTraceFile : public QObject {
     const Json events = Json::parse(read_raw(folder / "trace.json"));
     QCOMPARE(events.size(), 5u);
     QCOMPARE(events[1]["args"]["name"].get<std::string>(), std::string("worker \"one\""));
-    const Json span = {{"name", "rollout"}, {"cat", "node"}, {"ph", "X"},     {"pid", 3},
-                       {"tid", 1},          {"ts", 10.5},    {"dur", 2.25}, {"args", {{"rows", 64}}}};
+    const Json span = {
+        {"name", "rollout"}, {"cat", "node"}, {"ph", "X"},   {"pid", 3},
+        {"tid", 1},          {"ts", 10.5},    {"dur", 2.25}, {"args", {{"rows", 64}}}};
     QCOMPARE(events[2], span);
     QCOMPARE(events[3]["ph"].get<std::string>(), std::string("C"));
     QCOMPARE(events[4]["s"].get<std::string>(), std::string("t"));

@@ -3,7 +3,8 @@
 #include <c10/core/GradMode.h>
 
 #include <QTemporaryDir>
-#include <thread>
+#include <cmath>
+#include <set>
 
 #include "engine/core/problem.h"
 #include "engine/io/durable_file.h"
@@ -92,9 +93,11 @@ class TestDecoder : public QObject {
       for (float& x : a) x = static_cast<float>(random.normal());
       for (float& x : b) x = static_cast<float>(random.normal());
       matrix_product(m, {a.data(), k, 1}, PackedMatrix(b.data(), k, n, n, 1), c.data(), n, true);
-      const at::Tensor want =
-          at::mm(at::from_blob(a.data(), {m, k}).to(at::kDouble), at::from_blob(b.data(), {k, n}).to(at::kDouble)) + 0.5;
-      QVERIFY(largest_difference(at::from_blob(c.data(), {m, n}), want) < 1e-5 * static_cast<double>(k));
+      const at::Tensor want = at::mm(at::from_blob(a.data(), {m, k}).to(at::kDouble),
+                                     at::from_blob(b.data(), {k, n}).to(at::kDouble)) +
+                              0.5;
+      QVERIFY(largest_difference(at::from_blob(c.data(), {m, n}), want) <
+              1e-5 * static_cast<double>(k));
     }
   }
 
@@ -114,8 +117,10 @@ class TestDecoder : public QObject {
   void libtorch_uses_the_same_products() {
     for (const bool left : {false, true}) {
       for (const bool right : {false, true}) {
-        const at::Tensor a = at::randn(left ? std::vector<std::int64_t>{40, 23} : std::vector<std::int64_t>{23, 40});
-        const at::Tensor b = at::randn(right ? std::vector<std::int64_t>{51, 40} : std::vector<std::int64_t>{40, 51});
+        const at::Tensor a =
+            at::randn(left ? std::vector<std::int64_t>{40, 23} : std::vector<std::int64_t>{23, 40});
+        const at::Tensor b = at::randn(right ? std::vector<std::int64_t>{51, 40}
+                                             : std::vector<std::int64_t>{40, 51});
         const at::Tensor x = left ? a.t() : a, y = right ? b.t() : b;
         const at::Tensor want = at::mm(x.to(at::kDouble), y.to(at::kDouble));
         QVERIFY(largest_difference(at::mm(x, y), want) < 1e-4);
@@ -128,7 +133,8 @@ class TestDecoder : public QObject {
 
   void logits_match_the_golden_numbers_data() {
     QTest::addColumn<QString>("model");
-    for (const char* name : {"stories260K", "tinyzero-arith", "tiny-random-qwen2", "tiny-random-qwen3"}) {
+    for (const char* name :
+         {"stories260K", "tinyzero-arith", "tiny-random-qwen2", "tiny-random-qwen3"}) {
       QTest::newRow(name) << QString(name);
     }
   }
@@ -141,11 +147,13 @@ class TestDecoder : public QObject {
       const auto ids = sequence["ids"].get<std::vector<std::int64_t>>();
       const at::Tensor want = golden_logits(sequence).log_softmax(-1);
       const auto pass = decoder.score(all_positions({ids}), false);
-      QVERIFY2(largest_difference(pass->logits().to(at::kDouble).log_softmax(-1), want) < 3e-5, "kernels");
+      QVERIFY2(largest_difference(pass->logits().to(at::kDouble).log_softmax(-1), want) < 3e-5,
+               "kernels");
       const c10::NoGradGuard no_gradient;
       const at::Tensor tokens = at::tensor(ids).unsqueeze(0);
       const at::Tensor logits = decoder.forward(tokens, {}, decoder.weights())[0];
-      QVERIFY2(largest_difference(logits.to(at::kDouble).log_softmax(-1), want) < 3e-5, "operators");
+      QVERIFY2(largest_difference(logits.to(at::kDouble).log_softmax(-1), want) < 3e-5,
+               "operators");
       const auto entropy = sequence["entropy"].get<std::vector<double>>();
       const TokenStatistics statistics =
           token_statistics(pass->logits(), at::zeros({logits.size(0)}, at::kLong), {});
@@ -161,7 +169,8 @@ class TestDecoder : public QObject {
     for (const Json& greedy : model_files::golden(model.toStdString())["greedy"]) {
       const auto want = greedy["continuation"].get<std::vector<std::int64_t>>();
       const auto prompt = greedy["prompt"].get<std::vector<std::int64_t>>();
-      const auto session = decoder.decode(1, static_cast<std::int64_t>(prompt.size() + want.size()));
+      const auto session =
+          decoder.decode(1, static_cast<std::int64_t>(prompt.size() + want.size()));
       std::vector<std::int64_t> got;
       at::Tensor logits = session->prefill({prompt}, {0});
       while (got.size() < want.size()) {
@@ -183,12 +192,14 @@ class TestDecoder : public QObject {
     const Decoder decoder = small_decoder(architecture.toStdString());
     const TokenSequences sequences = all_positions(ragged);
     const auto pass = decoder.score(sequences, true);
-    const at::Tensor weight = at::sin(at::arange(pass->logits().numel(), at::kFloat)).view(pass->logits().sizes());
+    const at::Tensor weight =
+        at::sin(at::arange(pass->logits().numel(), at::kFloat)).view(pass->logits().sizes());
     WeightMap got = decoder.zero_gradients();
     pass->backward(weight, got);
 
     WeightMap leaves;
-    for (const auto& [name, tensor] : decoder.weights()) leaves[name] = tensor.to(at::kDouble).requires_grad_();
+    for (const auto& [name, tensor] : decoder.weights())
+      leaves[name] = tensor.to(at::kDouble).requires_grad_();
     std::vector<at::Tensor> logits;
     for (const auto& row : ragged) {
       logits.push_back(decoder.forward(at::tensor(row).unsqueeze(0), {}, leaves)[0]);
@@ -236,8 +247,10 @@ class TestDecoder : public QObject {
       QVERIFY(logits[0].equal(whole[static_cast<std::int64_t>(t) - 1]));
       QVERIFY(logits[-1].equal(logits[0]));
       if (t == row.size()) break;
-      if (t % 2 == 0) logits = session->step({0, 1, 2}, {row[t], 3, row[t]});
-      else logits = session->step({0, 2}, {row[t], row[t]});
+      if (t % 2 == 0)
+        logits = session->step({0, 1, 2}, {row[t], 3, row[t]});
+      else
+        logits = session->step({0, 2}, {row[t], row[t]});
     }
   }
 
@@ -249,7 +262,8 @@ class TestDecoder : public QObject {
       save_model(path, decoder.config(), decoder.weights());
       const Decoder again = Decoder::load(path);
       QCOMPARE(again.weights().size(), decoder.weights().size());
-      for (const auto& [key, tensor] : decoder.weights()) QVERIFY(again.weights().at(key).equal(tensor));
+      for (const auto& [key, tensor] : decoder.weights())
+        QVERIFY(again.weights().at(key).equal(tensor));
       QCOMPARE(to_json(again.config()).value("initializer_range", 0.0), 0.3);
     }
   }
@@ -273,7 +287,8 @@ class TestDecoder : public QObject {
     index["weight_map"] = map;
     write_durably(path / "model.safetensors.index.json", index.dump());
     const Decoder again = Decoder::load(path);
-    for (const auto& [name, tensor] : decoder.weights()) QVERIFY(again.weights().at(name).equal(tensor));
+    for (const auto& [name, tensor] : decoder.weights())
+      QVERIFY(again.weights().at(name).equal(tensor));
   }
 
   void every_wrong_tensor_is_named() {
@@ -305,6 +320,47 @@ class TestDecoder : public QObject {
     }
   }
 
+  void llama3_scaling_stretches_the_slow_rotations() {
+    Json json = small_config("LlamaForCausalLM").source;
+    json["head_dim"] = 128;
+    json["rope_theta"] = 500000.0;
+    const std::vector<double> plain = rotary_frequencies(model_config(json));
+    json["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", 8.0},
+                            {"low_freq_factor", 1.0},
+                            {"high_freq_factor", 4.0},
+                            {"original_max_position_embeddings", 8192}};
+    const std::vector<double> scaled = rotary_frequencies(model_config(json));
+    std::set<int> regions;
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+      // By wavelengths, as the model's authors put it.
+      const double wavelength = 2 * 3.14159265358979323846 / plain[i];
+      double want = plain[i];
+      if (wavelength > 8192.0) {
+        want = plain[i] / 8;
+        regions.insert(0);
+      } else if (wavelength < 2048.0) {
+        regions.insert(1);
+      } else {
+        const double smooth = (8192.0 / wavelength - 1) / 3;
+        want = (1 - smooth) * plain[i] / 8 + smooth * plain[i];
+        regions.insert(2);
+      }
+      QVERIFY(std::abs(scaled[i] - want) < 1e-12 * want);
+    }
+    QCOMPARE(regions.size(), std::size_t{3});
+    json["rope_scaling"]["rope_type"] = "yarn";
+    QVERIFY_EXCEPTION_THROWN(model_config(json), Failure);
+  }
+
+  void unknown_entries_of_the_config_survive() {
+    Json json = small_config("Qwen3ForCausalLM").source;
+    json["rms_norm_eps"] = 1e-6;
+    json["rope_theta"] = 10000;
+    json["somebody_elses"] = {{"deep", 1}};
+    QVERIFY(to_json(model_config(json)) == json);
+  }
+
   void tokens_outside_the_vocabulary_are_refused() {
     const Decoder decoder = small_decoder("LlamaForCausalLM");
     QVERIFY_EXCEPTION_THROWN(decoder.score(all_positions({{1, 21}}), false), Failure);
@@ -333,12 +389,14 @@ class TestDecoder : public QObject {
     const at::Tensor log_p = z.log_softmax(1);
     const at::Tensor log_probs = log_p.gather(1, targets.unsqueeze(1)).squeeze(1);
     const at::Tensor entropy = -(log_p.exp() * log_p).sum(1);
-    const at::Tensor d_log_probs = at::cos(at::arange(7, at::kFloat)), d_entropy = at::sin(at::arange(7, at::kFloat));
+    const at::Tensor d_log_probs = at::cos(at::arange(7, at::kFloat)),
+                     d_entropy = at::sin(at::arange(7, at::kFloat));
     ((log_probs * d_log_probs).sum() + (entropy * d_entropy).sum()).backward();
     const TokenStatistics got = token_statistics(logits, targets, options);
     QVERIFY(largest_difference(got.log_probs, log_probs.detach()) < 2e-6);
     QVERIFY(largest_difference(got.entropy, entropy.detach()) < 2e-6);
-    const at::Tensor d = token_statistics_backward(logits, targets, options, d_log_probs, d_entropy);
+    const at::Tensor d =
+        token_statistics_backward(logits, targets, options, d_log_probs, d_entropy);
     QVERIFY(largest_difference(d, leaf.grad()) < 2e-6);
     const at::Tensor by_operators =
         token_statistics_backward(logits.to(at::kDouble), targets, options, d_log_probs, d_entropy);

@@ -72,7 +72,8 @@ std::vector<GoldenCase> read_golden(const QString& path) {
     c.tolerance = item.at("tolerance");
     c.gradient_of = item.value("gradient_of", "loss");
     for (const auto& [name, tensor] : item.at("inputs").items()) add_value(c.inputs, name, tensor);
-    for (const auto& [name, tensor] : item.at("outputs").items()) add_value(c.outputs, name, tensor);
+    for (const auto& [name, tensor] : item.at("outputs").items())
+      add_value(c.outputs, name, tensor);
     Package gradients;
     if (item.contains("gradients")) {
       for (const auto& [name, tensor] : item["gradients"].items()) {
@@ -93,7 +94,8 @@ std::string difference(const at::Tensor& got, const at::Tensor& want, double tol
     return c10::str("shape ", got.sizes(), " instead of ", want.sizes());
   }
   if (!at::isFloatingType(want.scalar_type())) {
-    return got.to(at::kLong).equal(want.to(at::kLong)) ? "" : c10::str("got ", got, ", want ", want);
+    return got.to(at::kLong).equal(want.to(at::kLong)) ? ""
+                                                       : c10::str("got ", got, ", want ", want);
   }
   const at::Tensor g = got.to(at::kDouble);
   const at::Tensor w = want.to(at::kDouble);
@@ -117,7 +119,8 @@ class TestGolden : public QObject {
     QTest::addColumn<int>("index");
     if (golden_folder().isEmpty()) QSKIP("the golden cases are not there");
     int rows = 0;
-    for (const QString& name : QDir(golden_folder()).entryList({"*.json"}, QDir::Files, QDir::Name)) {
+    for (const QString& name :
+         QDir(golden_folder()).entryList({"*.json"}, QDir::Files, QDir::Name)) {
       const std::string type = name.chopped(5).toStdString();
       if (registry_.catalogue().node(type) == nullptr) continue;
       const QString path = golden_folder() + "/" + name;

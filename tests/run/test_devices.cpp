@@ -29,16 +29,16 @@ class MockDevice final : public c10::impl::DeviceGuardImplInterface {
   void uncheckedSetDevice(c10::Device) const noexcept override {}
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
   c10::Stream getStream(c10::Device device) const noexcept override {
-    return {c10::Stream::UNSAFE, device, current_};
+    return c10::Stream(c10::Stream::UNSAFE, device, current_);
   }
   c10::Stream getDefaultStream(c10::Device device) const override {
-    return {c10::Stream::UNSAFE, device, 0};
+    return c10::Stream(c10::Stream::UNSAFE, device, 0);
   }
   c10::Stream getStreamFromGlobalPool(c10::Device device, bool = false) const override {
-    return {c10::Stream::UNSAFE, device, ++last_};
+    return c10::Stream(c10::Stream::UNSAFE, device, ++last_);
   }
   c10::Stream exchangeStream(c10::Stream stream) const noexcept override {
-    const c10::Stream before{c10::Stream::UNSAFE, stream.device(), current_};
+    const c10::Stream before(c10::Stream::UNSAFE, stream.device(), current_);
     current_ = stream.id();
     return before;
   }

@@ -1,4 +1,5 @@
 // The executor: order, state, failures, deadlines, caching, bodies, memory.
+#include <oneapi/tbb/task_arena.h>
 #include <sys/resource.h>
 
 #include <fstream>

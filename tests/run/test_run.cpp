@@ -42,12 +42,12 @@ class Watcher final : public RunObserver {
   int checkpoints = 0;
 };
 
-struct Place {
+struct TemporaryFolder {
   QTemporaryDir temporary;
   fs::path path() const { return temporary.path().toStdString(); }
 };
 
-RunOptions options_in(const Place& place, std::int64_t iterations) {
+RunOptions options_in(const TemporaryFolder& place, std::int64_t iterations) {
   RunOptions options;
   options.parent = place.path();
   options.iterations = iterations;
@@ -84,7 +84,7 @@ class TestRun : public QObject {
 
  private Q_SLOTS:
   void aRunFolderHoldsWhatTheDesignSays() {
-    Place place;
+    TemporaryFolder place;
     const fs::path folder = run(document, registry, options_in(place, 5));
     for (const char* name : {"graph.json", "run.json", "run.db", "trace.json", "tensorboard", "checkpoints"}) {
       QVERIFY2(fs::exists(folder / name), name);
@@ -100,7 +100,7 @@ class TestRun : public QObject {
   }
 
   void twoHalvesEqualTheWhole() {
-    Place place;
+    TemporaryFolder place;
     const fs::path whole = run(document, registry, options_in(place, 8));
     const fs::path half = run(document, registry, options_in(place, 4));
     run(document, registry, resume_of(half, 8));
@@ -113,7 +113,7 @@ class TestRun : public QObject {
   }
 
   void aResumeFromAnOlderCheckpointForgetsWhatCameAfter() {
-    Place place;
+    TemporaryFolder place;
     const fs::path folder = run(document, registry, options_in(place, 6));
     const auto before = series(folder, "add/value");
     RunOptions options = resume_of(folder / "checkpoints" / "000004", 6);
@@ -122,7 +122,7 @@ class TestRun : public QObject {
   }
 
   void aCorruptCheckpointIsNamedAndTheOneBeforeOffered() {
-    Place place;
+    TemporaryFolder place;
     const fs::path folder = run(document, registry, options_in(place, 6));
     const fs::path last = list_checkpoints(folder / "checkpoints").back().path;
     {
@@ -140,7 +140,7 @@ class TestRun : public QObject {
   }
 
   void aFailedRunCanBeResumed() {
-    Place place;
+    TemporaryFolder place;
     Document bad = Document::parse(kGraph, "");
     bad.node("r")->params = {{"bad", 1}, {"at", 3}};
     Run first(bad, registry, options_in(place, 6));
@@ -154,7 +154,7 @@ class TestRun : public QObject {
   }
 
   void stopEndsAfterTheIterationWithACheckpoint() {
-    Place place;
+    TemporaryFolder place;
     Watcher watcher;
     Run run(document, registry, options_in(place, 1000), &watcher);
     watcher.on_iteration = [&](std::int64_t iteration) {
@@ -166,7 +166,7 @@ class TestRun : public QObject {
   }
 
   void pauseAndStep() {
-    Place place;
+    TemporaryFolder place;
     Watcher watcher;
     Run run(document, registry, options_in(place, 10), &watcher);
     std::vector<std::int64_t> done;
@@ -182,7 +182,7 @@ class TestRun : public QObject {
   }
 
   void setChangesAParameterBetweenIterations() {
-    Place place;
+    TemporaryFolder place;
     Watcher watcher;
     Run run(document, registry, options_in(place, 4), &watcher);
     watcher.on_iteration = [&](std::int64_t iteration) {
@@ -197,7 +197,7 @@ class TestRun : public QObject {
   }
 
   void aGraphThatDoesNotCheckIsRefusedWithAllProblems() {
-    Place place;
+    TemporaryFolder place;
     const Document bad = Document::parse(R"({"rewardloom":1,"name":"x","nodes":{
       "a":{"type":"test.nothing"},"b":{"type":"test.add"}}})", "");
     try {
@@ -210,7 +210,7 @@ class TestRun : public QObject {
   }
 
   void aSlowDiskDropsSamplesNeverMetrics() {
-    Place place;
+    TemporaryFolder place;
     RecorderOptions options;
     options.folder = place.path();
     options.queue_limit = 8;

@@ -1,0 +1,78 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/cli/command_line.h"
+#include "engine/cli/terminal.h"
+#include "engine/core/registry.h"
+#include "engine/graph/checker.h"
+
+namespace rewardloom::cli {
+namespace {
+
+struct CheckOptionsGiven {
+  std::vector<std::string> graphs;
+  std::vector<std::string> plugins;
+  bool json = false;
+};
+
+struct Counts {
+  std::size_t errors = 0;
+  std::size_t warnings = 0;
+  std::size_t notes = 0;
+
+  void add(Severity severity) {
+    ++(severity == Severity::error ? errors : severity == Severity::warning ? warnings : notes);
+  }
+};
+
+std::string last_line(const Counts& counts, std::size_t graphs, bool json) {
+  if (json) {
+    return Json({{"graphs", graphs},
+                 {"errors", counts.errors},
+                 {"warnings", counts.warnings},
+                 {"notes", counts.notes}})
+               .dump() +
+           "\n";
+  }
+  std::string text =
+      fmt::format("{}: {}, {}", counted(graphs, "graph"), counted(counts.errors, "error"),
+                  counted(counts.warnings, "warning"));
+  if (counts.notes > 0) text += ", " + counted(counts.notes, "note");
+  return text + "\n";
+}
+
+int check_graphs(const CheckOptionsGiven& given) {
+  const auto registry = make_registry(given.plugins);
+  const bool colour = !given.json && use_colour(stdout);
+  Counts counts;
+  std::string out;
+  for (const std::string& graph : given.graphs) {
+    for (const Problem& problem : check_file(graph, registry->catalogue()).problems) {
+      counts.add(problem.severity);
+      out += given.json
+                 ? to_json(problem).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"
+                 : problem_text(problem, colour);
+    }
+  }
+  print(out + last_line(counts, given.graphs.size(), given.json));
+  return counts.errors == 0 ? kDone : kGraphErrors;
+}
+
+}  // namespace
+
+void add_check_command(CLI::App& app, Action& action) {
+  CLI::App* const command = app.add_subcommand(
+      "check", "says everything that is wrong with graphs, without running them");
+  const auto given = std::make_shared<CheckOptionsGiven>();
+  command->add_option("GRAPH", given->graphs, "the graph files")->required()->type_name("GRAPH");
+  command->add_flag(
+      "--json", given->json,
+      "one object a line: severity, code, file, node, port, message, help; counts last "
+      "(default: text)");
+  add_plugin_option(*command, given->plugins);
+  command->footer("Exit status: 0 if no graph has an error, else 3. Warnings do not count.");
+  command->callback([&action, given] { action = [given] { return check_graphs(*given); }; });
+}
+
+}  // namespace rewardloom::cli

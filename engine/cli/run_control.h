@@ -1,0 +1,45 @@
+// What a user can do to a run while it goes on: signals, and commands on standard input.
+#pragma once
+#include <array>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "engine/cli/run_report.h"
+
+namespace rewardloom::cli {
+
+/// One line of standard input.
+struct RunCommand {
+  enum Kind { pause, resume, step, stop, checkpoint, set } kind = pause;
+  std::string assignment;  ///< of set: "node.param=value"
+};
+
+/// Reads "pause", "set node.param=value", {"command": "pause"}, {"command": "set", "assignment":
+/// "node.param=value"} or {"command": "set", "node": N, "param": P, "value": V}.
+/// Failure `unknown-command` or `command-shape`.
+RunCommand parse_command(std::string_view line);
+
+/// While it lives, SIGINT and SIGTERM stop the run after the iteration (a second one ends the
+/// process at once), and with `read_commands` the lines of standard input are obeyed.
+class RunControl {
+ public:
+  RunControl(Run& run, RunReport& report, bool read_commands);
+  ~RunControl();
+  RunControl(const RunControl&) = delete;
+  RunControl& operator=(const RunControl&) = delete;
+
+ private:
+  void listen();
+  bool read_input();
+  void obey(const std::string& line);
+
+  Run& run_;
+  RunReport& report_;
+  bool read_commands_;
+  std::array<int, 2> end_pipe_{};
+  std::string unfinished_line_;
+  std::thread thread_;
+};
+
+}  // namespace rewardloom::cli

@@ -1,0 +1,47 @@
+#include "nodes/correction/log_ratio.h"
+
+#include <torch/types.h>
+
+#include "nodes/reward/rows.h"
+
+namespace rewardloom {
+namespace {
+
+const at::Tensor& sampled(const LogProbs* behavior, const Completions* completions) {
+  if (behavior != nullptr) return behavior->log_probs;
+  if (completions != nullptr && completions->log_probs.defined()) return completions->log_probs;
+  throw Failure("no-behavior-log-probs", "nothing says with which log-probs the rows were sampled",
+                "connect completions of a sampler that keeps them, or behavior_log_probs");
+}
+
+}  // namespace
+
+LogRatio::LogRatio(const LogProbs& current, const LogProbs* behavior,
+                   const Completions* completions) {
+  const at::Tensor& other = sampled(behavior, completions);
+  if (completions != nullptr) {
+    require_same_rows("log_probs", current.log_probs.size(0), current.batch, "completions",
+                      completions->rows(), completions->batch);
+    mask = completions->mask();
+  } else {
+    mask = current.mask.defined() || behavior == nullptr ? current.mask : behavior->mask;
+  }
+  if (!mask.defined()) {
+    throw Failure("no-mask", "nothing says which tokens are the policy's own",
+                  "connect completions, or log_probs with a mask");
+  }
+  if (other.sizes() != current.log_probs.sizes() || mask.sizes() != other.sizes()) {
+    throw Failure("bad-shape",
+                  c10::str("log_probs are ", current.log_probs.sizes(), ", behavior_log_probs ",
+                           other.sizes(), ", the mask ", mask.sizes()),
+                  "rows and tokens must agree");
+  }
+  mask = mask.to(at::kBool);
+  const at::Tensor zero = at::zeros({}, current.log_probs.options());
+  log_probs = at::where(mask, current.log_probs, zero);
+  behavior_log_probs = at::where(mask, other.to(current.log_probs.options()), zero);
+}
+
+at::Tensor LogRatio::lengths() const { return mask.sum(-1); }
+
+}  // namespace rewardloom

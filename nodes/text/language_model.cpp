@@ -1,0 +1,103 @@
+#include "nodes/text/language_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+
+void LanguageModel::save(Package& out) const {
+  // Copies: training goes on while a checkpoint is written.
+  for (const auto& [name, tensor] : decoder_.weights()) {
+    out.tensors[name] = tensor.detach().to(at::kCPU, tensor.scalar_type(), false, true);
+  }
+}
+
+void LanguageModel::load(const Package& in) { decoder_.assign(in.tensors); }
+
+std::shared_ptr<LanguageModel> LanguageModel::copy() const {
+  auto twin = std::make_shared<LanguageModel>(decoder_.copy(), tokenizer_);
+  twin->set_weight_version(weight_version());
+  return twin;
+}
+
+std::vector<std::int64_t> LanguageModel::end_tokens() const {
+  std::vector<std::int64_t> list = decoder_.config().end_tokens;
+  const auto& end = tokenizer_->special().end;
+  if (end && std::find(list.begin(), list.end(), *end) == list.end()) list.push_back(*end);
+  return list;
+}
+
+std::int64_t LanguageModel::padding_token() const {
+  const SpecialTokens& special = tokenizer_->special();
+  if (special.padding) return *special.padding;
+  const std::vector<std::int64_t> ends = end_tokens();
+  return ends.empty() ? 0 : ends.front();
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a small model needs besides its sizes.
+Json default_config() {
+  Json json = Json::object();
+  json["architectures"] = {"LlamaForCausalLM"};
+  json["model_type"] = "llama";
+  json["hidden_act"] = "silu";
+  json["hidden_size"] = 64;
+  json["intermediate_size"] = 176;
+  json["num_hidden_layers"] = 2;
+  json["num_attention_heads"] = 4;
+  json["num_key_value_heads"] = 4;
+  json["max_position_embeddings"] = 512;
+  json["rms_norm_eps"] = 1e-6;
+  json["rope_theta"] = 10000.0;
+  json["tie_word_embeddings"] = false;
+  json["initializer_range"] = 0.02;
+  return json;
+}
+
+ModelConfig config_of(const ModelSource& source, const Tokenizer& tokenizer) {
+  Json json = source.folder.empty() ? default_config() : read_model_config(source.folder).source;
+  if (source.folder.empty()) {
+    json["vocab_size"] = tokenizer.size();
+    if (tokenizer.special().end) json["eos_token_id"] = *tokenizer.special().end;
+    if (tokenizer.special().padding) json["pad_token_id"] = *tokenizer.special().padding;
+  }
+  if (source.config.is_object()) json.update(source.config);
+  return model_config(json);
+}
+
+}  // namespace
+
+std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
+  if (source.folder.empty() && (!source.random || source.characters.empty())) {
+    throw Failure("model-source", "neither a folder nor a new model is given",
+                  "set model to a Hugging Face folder, or init to random and characters to the "
+                  "alphabet of a new model");
+  }
+  if (!source.folder.empty() && !fs::is_directory(source.folder)) {
+    throw Failure("model-source", fmt::format("there is no folder {}", source.folder),
+                  "set model to a folder with config.json, model.safetensors and a tokenizer");
+  }
+  const auto tokenizer = source.characters.empty() ? load_tokenizer(source.folder)
+                                                   : character_tokenizer(source.characters);
+  ModelConfig config = config_of(source, *tokenizer);
+  if (tokenizer->size() > config.vocab_size) {
+    throw Failure("model-tokenizer",
+                  fmt::format("the tokenizer has {} tokens, the model {}", tokenizer->size(),
+                              config.vocab_size),
+                  "model and tokenizer must belong together");
+  }
+  WeightMap weights = source.random ? random_weights(config, {source.seed, hash_name("weights"), 0})
+                                    : load_weights(source.folder, config);
+  Decoder decoder(std::move(config), std::move(weights));
+  if (source.device != decoder.device()) decoder.to(source.device);
+  return std::make_shared<LanguageModel>(std::move(decoder), tokenizer);
+}
+
+}  // namespace rewardloom

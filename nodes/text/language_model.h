@@ -1,0 +1,49 @@
+// The state behind a Policy or Reference handle: a decoder with its tokenizer.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "engine/core/port_types.h"
+#include "nodes/text/decoder.h"
+#include "nodes/text/tokenizer.h"
+
+namespace rewardloom {
+
+/// Checkpoints hold the weights; config and tokenizer come from where the model was made.
+class LanguageModel final : public HandleState {
+ public:
+  LanguageModel(Decoder decoder, std::shared_ptr<const Tokenizer> tokenizer)
+      : decoder_(std::move(decoder)), tokenizer_(std::move(tokenizer)) {}
+  static std::string kind_name() { return "language model"; }
+  std::string kind() const override { return kind_name(); }
+  void save(Package& out) const override;
+  void load(const Package& in) override;
+
+  const Decoder& decoder() const { return decoder_; }
+  Decoder& decoder() { return decoder_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// The weights and the tokenizer of this model in a model of its own, with the same version.
+  std::shared_ptr<LanguageModel> copy() const;
+  /// The token that fills rows up, and those that end an answer.
+  std::int64_t padding_token() const;
+  std::vector<std::int64_t> end_tokens() const;
+
+ private:
+  Decoder decoder_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+/// Where a model's numbers come from.
+struct ModelSource {
+  std::string folder;      ///< a Hugging Face folder; may be empty where `config` says all
+  bool random = false;     ///< weights drawn anew instead of read
+  std::uint64_t seed = 0;  ///< of those
+  Json config;             ///< entries that replace those of config.json; null: none
+  std::string characters;  ///< a character tokenizer over these instead of the folder's
+  c10::Device device{c10::kCPU};
+};
+/// Failure `model-tokenizer` where the tokenizer has more tokens than the model, `model-config`,
+/// `model-weights`, `tokenizer`.
+std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source);
+
+}  // namespace rewardloom

@@ -1,0 +1,50 @@
+#include "engine/core/registry.h"
+#include "engine/core/step.h"
+#include "nodes/text/language_model.h"
+#include "nodes/text/row_scores.h"
+
+namespace rewardloom {
+
+struct TextLogProbs final : Node {
+  Reads<Policy> policy{this, "policy", "the model that scores", true};
+  Reads<ReferenceModel> reference{this, "reference", "instead: a frozen model", true};
+  Input<Completions> completions{this, "completions", "the rows to score"};
+  Output<LogProbs> log_probs{this, "log_probs", "of the action tokens, 0 elsewhere"};
+  Param<std::int64_t> top_k{this, "top_k", 0, "as in sampling; 0: every token", {.min = 0}};
+  Param<double> top_p{this,
+                      "top_p",
+                      1.0,
+                      "as in sampling; 1: every token",
+                      {.min = 0, .max = 1, .exclusive_min = true}};
+  Rule one{this,
+           {{{"policy", {{"connected", false}}}},
+            {{"reference", {{"connected", true}}}},
+            "there is no model to score with",
+            "connect a policy or a reference"}};
+  Synonyms words{this, {"logprobs", "reference log-probs", "old log-probs", "scoring"}};
+  Doc doc{
+      this,
+      "log pi(token | what stands before it) at the temperature with which the rows were sampled."};
+
+  void run(Step& step) const override {
+    const Completions& c = step[completions];
+    const bool frozen = step.connected(reference);
+    const LanguageModel& model =
+        frozen ? step.read<LanguageModel>(reference) : step.read<LanguageModel>(policy);
+    const std::int64_t chunk = step.micro_batch() > 0 ? step.micro_batch() : 16;
+    LogProbs out;
+    out.log_probs =
+        score_rows(model.decoder(), token_rows(c.tokens, c.kinds),
+                   {c.temperature, top_k(), top_p()}, chunk,
+                   [&](std::size_t count, const auto& call) { step.parallel(count, call); })
+            .log_probs;
+    out.mask = c.mask();
+    out.weight_version = model.weight_version();
+    out.batch = c.batch;
+    step[log_probs] = std::move(out);
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(TextLogProbs, "Log-probabilities of answers", "")

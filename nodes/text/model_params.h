@@ -1,0 +1,48 @@
+// The parameters that say where a language model comes from.
+#pragma once
+#include <array>
+#include <string>
+
+#include "engine/core/node.h"
+#include "engine/core/step.h"
+#include "nodes/text/language_model.h"
+
+namespace rewardloom {
+
+enum class WeightInit { pretrained, random };
+constexpr auto choices(WeightInit) {
+  return std::to_array<Choice<WeightInit>>({
+      {WeightInit::pretrained, "pretrained", "the weights in the folder"},
+      {WeightInit::random, "random", "new weights for the config"},
+  });
+}
+
+struct ModelParams {
+  explicit ModelParams(Node* node)
+      : model(node, "model", "", "Hugging Face folder; empty: a new model from config",
+              {.path = true}),
+        init(node, "init", WeightInit::pretrained, "where the weights come from"),
+        seed(node, "seed", 0, "of random weights, apart from the run's seed", {.min = 0}),
+        config(node, "config", Json(), "entries that replace those of config.json"),
+        characters(node, "characters", "",
+                   "alphabet of a character tokenizer that replaces the folder's") {}
+
+  ModelSource operator()(const Step& step) const {
+    ModelSource source;
+    if (!model().empty()) source.folder = step.path(model());
+    source.random = init() == WeightInit::random;
+    source.seed = static_cast<std::uint64_t>(seed());
+    source.config = config();
+    source.characters = characters();
+    source.device = step.device();
+    return source;
+  }
+
+  Param<std::string> model;
+  Param<WeightInit> init;
+  Param<std::int64_t> seed;
+  Param<Json> config;
+  Param<std::string> characters;
+};
+
+}  // namespace rewardloom

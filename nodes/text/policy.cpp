@@ -1,0 +1,29 @@
+#include "engine/core/registry.h"
+#include "engine/core/step.h"
+#include "nodes/text/language_model.h"
+#include "nodes/text/model_params.h"
+
+namespace rewardloom {
+
+struct TextPolicy final : Node {
+  State<LanguageModel> weights{this, "weights"};
+  Output<Policy> policy{this, "policy", "the model, to sample from and to train"};
+  ModelParams source{this};
+  Synonyms words{this,
+                 {"actor", "language model", "LLM", "transformer", "Llama", "Qwen", "Mistral"}};
+  Doc doc{
+      this,
+      "A decoder-only transformer: config.json, model.safetensors (or shards) and a tokenizer, as "
+      "Hugging Face lays them out; Llama, Mistral, Qwen2 and Qwen3 shapes. With init random the "
+      "weights are drawn from the config's initializer_range, each from (seed, tensor, index). "
+      "Without a folder, characters is the alphabet and config states the sizes of a small Llama."};
+
+  void run(Step& step) const override {
+    const auto model = step.shared(weights, [&] { return make_language_model(source(step)); });
+    step[policy] = Policy{{model}};
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(TextPolicy, "Language model (policy)", "arXiv:2302.13971")

@@ -1,0 +1,323 @@
+// `rewardloom run`: reports, commands, signals, resuming.
+#include <signal.h>
+
+#include <QStandardPaths>
+#include <functional>
+#include <map>
+
+#include "tests/cli/program.h"
+#include "tests/qt_test.h"
+
+using namespace rewardloom;
+using namespace rewardloom::testing;
+
+namespace {
+
+/// A run with --json that is talked to while it goes on.
+class LiveRun {
+ public:
+  LiveRun(const QStringList& arguments, const QString& folder) {
+    prepare(process_, QStringList{"run", "--json"} + arguments, folder);
+    process_.start();
+  }
+  ~LiveRun() {
+    if (process_.state() == QProcess::NotRunning) return;
+    process_.kill();
+    process_.waitForFinished();
+  }
+
+  void say(const QByteArray& line) {
+    process_.write(line + "\n");
+    process_.waitForBytesWritten(1000);
+  }
+  void interrupt() { ::kill(static_cast<pid_t>(process_.processId()), SIGINT); }
+  void stop_listening() { process_.closeReadChannel(QProcess::StandardOutput); }
+
+  /// The next event of that kind; an empty object if the stream ends before.
+  Json next(const std::string& event) {
+    for (;;) {
+      while (!process_.canReadLine()) {
+        if (process_.state() == QProcess::NotRunning && !process_.canReadLine())
+          return Json::object();
+        process_.waitForReadyRead(1000);
+        if (--patience_ < 0) return Json::object();
+      }
+      Json json = Json::parse(process_.readLine().toStdString());
+      if (json.at("event") == event) return json;
+    }
+  }
+
+  int status() {
+    if (!process_.waitForFinished(kPatience)) return -1;
+    return process_.exitStatus() == QProcess::NormalExit ? process_.exitCode() : -1;
+  }
+
+ private:
+  QProcess process_;
+  int patience_ = 200;
+};
+
+std::map<std::string, std::vector<double>> metrics_of(const std::vector<Json>& events) {
+  std::map<std::string, std::vector<double>> series;
+  for (const Json& event : events) {
+    if (event.at("event") != "metrics") continue;
+    for (const auto& [name, value] : event.at("values").items()) {
+      if (value.is_number()) series[name].push_back(value.get<double>());
+    }
+  }
+  return series;
+}
+
+const Json* find(const std::vector<Json>& events, const std::string& name) {
+  for (const Json& event : events) {
+    if (event.at("event") == name) return &event;
+  }
+  return nullptr;
+}
+
+QString folder_in(const std::vector<Json>& events) {
+  return QString::fromStdString(find(events, "start")->at("folder").get<std::string>());
+}
+
+}  // namespace
+
+class TestRunCommand : public QObject {
+  Q_OBJECT
+  QTemporaryDir temporary;
+
+  QString folder() const { return temporary.path(); }
+  QString file(const char* name) const { return temporary.filePath(QString::fromUtf8(name)); }
+  Finished run(const QStringList& arguments) const {
+    return run_program(QStringList{"run"} + arguments, folder());
+  }
+
+ private Q_SLOTS:
+  void initTestCase() {
+    write_all(file("small.json"), kSmallGraph);
+    Json failing = Json::parse(kSmallGraph);
+    failing["nodes"]["tasks"]["params"]["operations"] = Json::array({"x"});
+    write_all(file("failing.json"), QByteArray::fromStdString(failing.dump()));
+    Json broken = Json::parse(kSmallGraph);
+    broken["nodes"]["adv"]["inputs"]["rewards"] = "tasks.prompts";
+    write_all(file("broken.json"), QByteArray::fromStdString(broken.dump()));
+  }
+
+  void aRunEndsWithASummary() {
+    const Finished finished = run({"small.json", "--out", "here"});
+    QVERIFY2(finished.status == 0, finished.err.constData());
+    for (const char* said :
+         {"done: 4 iterations in", "measure/accuracy", "check.rewards",
+          "alarms:", "time:", "run folder:  here/small-", "rewardloom inspect here/small-"}) {
+      QVERIFY2(finished.out.contains(said), finished.out.constData());
+    }
+    // No terminal: one line per tenth of the way, here per iteration.
+    QCOMPARE(finished.err.count("/4  "), 4);
+    QVERIFY(!finished.err.contains('\r'));
+    QCOMPARE(QDir(file("here")).entryList(QDir::Dirs | QDir::NoDotAndDotDot).size(), 1);
+  }
+
+  void aTerminalSeesOneLineThatIsRedrawn() {
+    if (QStandardPaths::findExecutable("script").isEmpty()) QSKIP("script(1) is not installed");
+    QProcess script;
+    script.setWorkingDirectory(folder());
+    script.start("script",
+                 {"-qec", QStringLiteral(REWARDLOOM_PROGRAM " run small.json --iterations 40"),
+                  "/dev/null"});
+    QVERIFY(script.waitForFinished(kPatience));
+    const QByteArray seen = script.readAllStandardOutput();
+    QCOMPARE(script.exitCode(), 0);
+    QVERIFY2(seen.contains("\r\033[K"), seen.constData());
+    QVERIFY(seen.contains("/40 ▕"));
+    QVERIFY(seen.contains("done: 40 iterations"));
+  }
+
+  void quietSaysNothing() {
+    const Finished finished = run({"small.json", "--quiet"});
+    QCOMPARE(finished.status, 0);
+    QVERIFY2(finished.out.isEmpty(), finished.out.constData());
+    QVERIFY2(finished.err.isEmpty(), finished.err.constData());
+  }
+
+  void theStreamTellsOfEverything() {
+    const Finished finished = run({"small.json", "--json"});
+    QCOMPARE(finished.status, 0);
+    const std::vector<Json> events = finished.lines();
+    QCOMPARE(events.front().at("event"), Json("start"));
+    QCOMPARE(events.front().at("iterations").get<int>(), 4);
+    QCOMPARE(events.front().at("nodes").size(), std::size_t{8});
+    QCOMPARE(metrics_of(events).at("measure/accuracy").size(), std::size_t{4});
+    const Json* const nodes = find(events, "nodes");
+    QVERIFY(nodes != nullptr && nodes->contains("running"));
+    QCOMPARE(find(events, "checkpoint")->at("iteration").get<int>(), 2);
+    QCOMPARE(events.back().at("event"), Json("end"));
+    QCOMPARE(events.back().at("state"), Json("done"));
+    QCOMPARE(events.back().at("exit").get<int>(), 0);
+    const auto last_nodes = std::find_if(events.rbegin(), events.rend(), [](const Json& event) {
+      return event.at("event") == "nodes" && event.contains("nodes");
+    });
+    for (const Json& node : last_nodes->at("nodes")) {
+      if (node.at("node") == "rollout") QCOMPARE(node.at("firings").get<int>(), 4);
+    }
+  }
+
+  void aBrokenGraphHasStatusThree() {
+    const Finished finished = run({"broken.json"});
+    QCOMPARE(finished.status, 3);
+    QVERIFY2(finished.err.contains("error[type-mismatch]: broken.json: adv.rewards"),
+             finished.err.constData());
+    QVERIFY(finished.out.isEmpty());
+    QVERIFY(!QDir(folder()).exists("runs/broken"));
+    const Finished missing = run({"none.json"});
+    QCOMPARE(missing.status, 3);
+    const Finished stream = run({"broken.json", "--json"});
+    QCOMPARE(stream.status, 3);
+    QCOMPARE(find(stream.lines(), "problem")->at("code"), Json("type-mismatch"));
+    QCOMPARE(stream.lines().back().at("state"), Json("refused"));
+  }
+
+  void aFailingRunHasStatusOneAndSaysHowToGoOn() {
+    const Finished finished = run({"failing.json"});
+    QCOMPARE(finished.status, 1);
+    QVERIFY2(finished.err.contains("tasks, iteration 0"), finished.err.constData());
+    QVERIFY(finished.err.contains("is no operation"));
+    QVERIFY2(finished.out.contains("rewardloom run --resume runs/failing-"),
+             finished.out.constData());
+    const Finished quiet = run({"failing.json", "--quiet"});
+    QVERIFY(quiet.err.contains("--resume"));
+    const auto events = run({"failing.json", "--json"}).lines();
+    QCOMPARE(events.back().at("state"), Json("failed"));
+    QVERIFY(events.back().contains("problem"));
+  }
+
+  void parametersAreSet() {
+    const auto events = run({"small.json", "--json", "--set", "rollout.group_size=2", "--set",
+                             "tasks.batch=3", "--iterations", "1", "--seed", "7", "--threads", "1"})
+                            .lines();
+    QCOMPARE(events.front().at("seed").get<int>(), 7);
+    QCOMPARE(events.front().at("threads").get<int>(), 1);
+    QCOMPARE(metrics_of(events).at("measure/rows"), std::vector<double>{6});
+    const Json saved = Json::parse(read_all(folder_in(events) + "/graph.json").toStdString());
+    QCOMPARE(saved.at("nodes").at("tasks").at("params").at("batch").get<int>(), 3);
+  }
+
+  void resumedHalvesEqualTheWhole() {
+    const auto whole = run({"small.json", "--json", "--iterations", "4"}).lines();
+    const auto first = run({"small.json", "--json", "--iterations", "2"}).lines();
+    const auto second = run({"--json", "--resume", folder_in(first), "--iterations", "4"}).lines();
+    QCOMPARE(second.front().at("first").get<int>(), 2);
+    auto joined = metrics_of(first);
+    for (const auto& [name, values] : metrics_of(second)) {
+      joined[name].insert(joined[name].end(), values.begin(), values.end());
+    }
+    const auto expected = metrics_of(whole);
+    QVERIFY(expected.contains("update/grad_norm") || expected.size() > 3);
+    for (const auto& [name, values] : expected) {
+      if (name.find("seconds") != std::string::npos || name.find("per_second") != std::string::npos)
+        continue;
+      QVERIFY2(joined[name] == values, name.c_str());
+    }
+  }
+
+  void aRunResumesFromACheckpointOfItsOwn() {
+    const auto events = run({"small.json", "--json"}).lines();
+    const QString run_folder = folder_in(events);
+    const auto again = run({"--json", "--resume", run_folder + "/checkpoints/000002/"}).lines();
+    QCOMPARE(again.front().at("first").get<int>(), 2);
+    QCOMPARE(again.back().at("completed").get<int>(), 4);
+    QCOMPARE(run({"--resume", run_folder + "/checkpoints/000099"}).status, 2);
+    // The same graph may be named, another one may not.
+    QCOMPARE(run({"small.json", "--quiet", "--resume", run_folder}).status, 0);
+    const Finished other = run({"failing.json", "--resume", run_folder});
+    QCOMPARE(other.status, 2);
+    QVERIFY(other.err.contains("graph-changed"));
+  }
+
+  void aResumedRunTakesNewParameters() {
+    const auto first = run({"small.json", "--json", "--iterations", "1"}).lines();
+    const auto second =
+        run({"--json", "--resume", folder_in(first), "--iterations", "2", "--set", "tasks.batch=2"})
+            .lines();
+    QCOMPARE(metrics_of(second).at("measure/rows"), std::vector<double>{8});
+  }
+
+  void commandsAreObeyed() {
+    LiveRun live({"small.json", "--iterations", "1000000"}, folder());
+    QVERIFY(live.next("start").contains("folder"));
+    live.say("pause");
+    const Json paused = live.next("paused");
+    QVERIFY(paused.contains("iteration"));
+    live.say(R"({"command": "set", "assignment": "rollout.group_size=2"})");
+    QVERIFY(live.next("command").contains("command"));
+    live.say("step");
+    QCOMPARE(live.next("metrics").at("values").at("measure/rows").get<double>(), 8.0);
+    QVERIFY(live.next("paused").contains("iteration"));
+    live.say("checkpoint");
+    live.say("resume");
+    QVERIFY(live.next("checkpoint").contains("folder"));
+    live.say("stop");
+    const Json end = live.next("end");
+    QCOMPARE(end.at("state"), Json("interrupted"));
+    QVERIFY(end.at("resume").get<std::string>().find("--resume") != std::string::npos);
+    QCOMPARE(live.status(), 130);
+  }
+
+  void unknownCommandsAreErrorsNotEnds() {
+    LiveRun live({"small.json", "--iterations", "1000000"}, folder());
+    live.next("start");
+    live.say("paus");
+    const Json error = live.next("error");
+    QCOMPARE(error.at("problem").at("code"), Json("unknown-command"));
+    QVERIFY(error.at("problem").at("help").get<std::string>().find("pause") != std::string::npos);
+    for (const char* wrong : {"{\"command\": 3}", "{broken", "set", "pause now",
+                              "set tasks.digit=1", "set tasks.digits=0"}) {
+      live.say(wrong);
+      QCOMPARE(live.next("error").at("command"), Json(wrong));
+    }
+    QVERIFY(live.next("metrics").contains("iteration"));
+    live.say("stop");
+    QCOMPARE(live.status(), 130);
+  }
+
+  void anInterruptedRunLeavesACheckpoint() {
+    LiveRun live({"small.json", "--iterations", "1000000", "--set", "settings.checkpoint_every=0"},
+                 folder());
+    const QString run_folder =
+        QString::fromStdString(live.next("start").at("folder").get<std::string>());
+    live.next("metrics");
+    live.interrupt();
+    const Json end = live.next("end");
+    QCOMPARE(end.at("state"), Json("interrupted"));
+    QCOMPARE(end.at("exit").get<int>(), 130);
+    QCOMPARE(live.status(), 130);
+    const QString name =
+        QStringLiteral("%1").arg(end.at("completed").get<int>(), 6, 10, QLatin1Char('0'));
+    QVERIFY2(QDir(run_folder + "/checkpoints/" + name).exists(), qPrintable(name));
+    QCOMPARE(run({"--quiet", "--resume", run_folder, "--iterations",
+                  QString::number(end.at("completed").get<int>() + 1)})
+                 .status,
+             0);
+  }
+
+  void aSecondInterruptEndsAtOnce() {
+    // Long iterations: the first signal waits for the end of one.
+    LiveRun live({"small.json", "--iterations", "1000000", "--set", "tasks.batch=4000", "--set",
+                  "rollout.group_size=64"},
+                 folder());
+    live.next("start");
+    live.interrupt();
+    QVERIFY(live.next("stopping").contains("iteration"));
+    live.interrupt();
+    QCOMPARE(live.status(), 130);
+    QVERIFY(live.next("end").empty());
+  }
+
+  void aRunThatNobodyHearsStops() {
+    LiveRun live({"small.json", "--iterations", "1000000"}, folder());
+    live.next("metrics");
+    live.stop_listening();
+    QCOMPARE(live.status(), 130);
+  }
+};
+
+REWARDLOOM_TEST(TestRunCommand)
+#include "test_run_command.moc"
