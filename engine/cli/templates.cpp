@@ -102,7 +102,7 @@ constexpr const char* kGraph = R"({
   "settings": {"iterations": 100, "seed": 0},
   "nodes": {
     "tasks":   {"type": "data.arithmetic", "params": {"digits": 1, "batch": 16}},
-    "actor":   {"type": "text.policy", "params": {"characters": "0123456789+-*=",
+    "actor":   {"type": "text.policy", "params": {"init": "random", "characters": "0123456789+-*=",
                 "config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
                 "num_attention_heads": 4, "num_key_value_heads": 4}}},
     "rollout": {"type": "sample.generate", "inputs": {"policy": "actor.policy", "prompts": "tasks.prompts"},

@@ -97,6 +97,7 @@ const std::vector<std::string>& check_codes() {
       "subgraph-recursion",
       "too-few-inputs",
       "too-many-inputs",
+      "too-many-nodes",
       "two-writers",
       "type-mismatch",
       "unknown-graph-parameter",

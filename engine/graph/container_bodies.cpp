@@ -111,7 +111,7 @@ void Flattener::add_body(int flat, int declaration, int part, const Json& entry,
                          const Subgraph& subgraph, const Json& with, bool alone) {
   const FlatNode& node = graph_.nodes[static_cast<std::size_t>(flat)];
   const int owner = node.instance;
-  if (recursive(owner, subgraph, *node.graph)) {
+  if (recursive(owner, subgraph, *node.graph) || too_many(owner, *node.graph)) {
     graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
     return;
   }

@@ -204,7 +204,8 @@ void Flattener::add_member(int instance, std::size_t index) {
   if (const auto name = node.subgraph()) {
     const Subgraph* const subgraph = find_subgraph(*name);
     if (subgraph != nullptr) {
-      if (!recursive(instance, *subgraph, node)) add_instance_of(instance, index, *subgraph);
+      const bool fits = !recursive(instance, *subgraph, node) && !too_many(instance, node);
+      if (fits) add_instance_of(instance, index, *subgraph);
       return;
     }
     std::vector<std::string> known;
@@ -242,6 +243,18 @@ void Flattener::check_name(const FlatInstance& instance, const GraphNode& node) 
 const Subgraph* Flattener::find_subgraph(std::string_view name) const {
   const auto it = subgraphs_.find(name);
   return it == subgraphs_.end() ? nullptr : it->second;
+}
+
+bool Flattener::too_many(int instance, const GraphNode& node) {
+  constexpr std::size_t most = 100'000;
+  if (graph_.nodes.size() < most) return false;
+  if (told_too_many_) return true;
+  told_too_many_ = true;
+  const FlatInstance& owner = graph_.instances[static_cast<std::size_t>(instance)];
+  report(order_, owner.prefix + node.name, "", "too-many-nodes",
+         fmt::format("with its subgraphs put in place the graph has more than {} nodes", most),
+         "use subgraphs within subgraphs less often, or a container that repeats one");
+  return true;
 }
 
 bool Flattener::recursive(int instance, const Subgraph& subgraph, const GraphNode& node) {

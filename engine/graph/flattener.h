@@ -40,6 +40,8 @@ class Flattener {
   void add_flat(int instance, std::size_t index, const NodeDeclaration* type);
   void check_name(const FlatInstance& instance, const GraphNode& node);
   const Subgraph* find_subgraph(std::string_view name) const;
+  /// Reports once when subgraphs within subgraphs have multiplied beyond reason.
+  bool too_many(int instance, const GraphNode& node);
   bool recursive(int instance, const Subgraph& subgraph, const GraphNode& node);
   void add_unused_subgraphs();
 
@@ -104,6 +106,7 @@ class Flattener {
   ProblemList& problems_;
   int order_ = 0;
   int searches_left_ = 20;
+  bool told_too_many_ = false;
   std::unordered_map<std::string_view, const Subgraph*> subgraphs_;
   mutable std::unordered_map<const void*, Index> indices_;
   std::set<const Subgraph*> used_subgraphs_;

@@ -62,6 +62,10 @@ class Builder final : public nlohmann::json_sax<Json> {
     const std::size_t column = text.find(", column ");
     const std::size_t colon = text.find(": ", column == std::string::npos ? 0 : column);
     if (colon != std::string::npos) text.erase(0, colon + 2);
+    // What was read last may reach back to an earlier token: it would mislead.
+    const std::size_t read = text.find("; last read: '");
+    const std::size_t quote = text.rfind('\'');
+    if (read != std::string::npos) text.erase(read, quote - read + 1);
     // The position is that of the token's last byte; of these tokens alone the text is kept.
     const bool whole = text.find("unexpected string literal") != std::string::npos ||
                        text.find("unexpected number literal") != std::string::npos;

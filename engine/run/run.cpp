@@ -125,9 +125,9 @@ void Run::open_folder() {
 void Run::restore() {
   const fs::path checkpoints = folder_ / "checkpoints";
   const bool named = options_.folder.parent_path().filename() == "checkpoints";
-  const std::vector<CheckpointInfo> list = list_checkpoints(checkpoints);
-  if (!named && list.empty()) return;
-  const CheckpointInfo info = verify_checkpoint(named ? options_.folder : list.back().path);
+  const std::optional<CheckpointInfo> newest = named ? std::nullopt : newest_checkpoint(checkpoints);
+  if (!named && !newest) return;
+  const CheckpointInfo info = verify_checkpoint(named ? options_.folder : newest->path);
   std::map<std::string, Package> states;
   for (const auto& [file, key] : info.meta.at("states").items()) {
     states[key.get<std::string>()] = load_checkpoint(info.path, file);
@@ -314,7 +314,7 @@ bool Run::wait_while_paused() {
   if (held && observer_) observer_->paused(true);
   command_.wait(lock, [&] { return !paused_ || steps_ > 0 || stop_; });
   if (steps_ > 0) --steps_;
-  if (held && observer_) observer_->paused(paused_);
+  if (held && observer_) observer_->paused(false);
   return !stop_;
 }
 

@@ -23,8 +23,8 @@ std::int64_t ArithmeticTask::answer() const {
 }
 
 bool ArithmeticSpace::is_held_out(std::int64_t a, std::int64_t b) const {
-  const auto [low, high] =
-      std::minmax(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b));
+  const auto low = static_cast<std::uint64_t>(std::min(a, b));
+  const auto high = static_cast<std::uint64_t>(std::max(a, b));
   const std::uint64_t hash = mix(mix(hash_name("arithmetic.held_out"), low), high);
   return static_cast<double>(hash >> 11) * 0x1.0p-53 < held_out_share;
 }

@@ -68,7 +68,7 @@ inline constexpr const char* kSmallGraph = R"({
   "rewardloom": 1, "name": "small", "settings": {"iterations": 4, "checkpoint_every": 2},
   "nodes": {
     "tasks":   {"type": "data.arithmetic", "params": {"digits": 1, "batch": 4}},
-    "actor":   {"type": "text.policy", "params": {"characters": "0123456789+-*=",
+    "actor":   {"type": "text.policy", "params": {"init": "random", "characters": "0123456789+-*=",
                 "config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
                            "num_attention_heads": 2, "num_key_value_heads": 2}}},
     "rollout": {"type": "sample.generate", "inputs": {"policy": "actor.policy", "prompts": "tasks.prompts"},

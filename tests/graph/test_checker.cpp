@@ -1,7 +1,10 @@
 #include <QDir>
+#include <random>
 #include <set>
 
 #include "engine/graph/checker.h"
+#include "engine/graph/dot.h"
+#include "engine/graph/plan.h"
 #include "tests/graph/example_graphs.h"
 #include "tests/qt_test.h"
 
@@ -84,6 +87,7 @@ class TestChecker : public QObject {
   void large_graphs_are_checked_quickly_data();
   void large_graphs_are_checked_quickly();
   void a_large_graph_that_is_all_wrong_stays_quick();
+  void graphs_with_random_faults_are_survived();
 };
 
 void TestChecker::initTestCase() { QVERIFY(QDir::setCurrent(QString::fromUtf8(kFolder))); }
@@ -203,6 +207,52 @@ void TestChecker::a_large_graph_that_is_all_wrong_stays_quick() {
   QCOMPARE(check(parse(text), catalogue()).errors(), std::size_t{5000});
   // Looking for near names among 5000 for each of 5000 would take minutes.
   QVERIFY(timer.elapsed() < 20000);
+}
+
+/// Pieces of good graphs, exchanged at random: whatever comes out is refused or checked, never a
+/// crash.
+void TestChecker::graphs_with_random_faults_are_survived() {
+  std::vector<std::string> texts = {grpo, co_training};
+  for (const QString& name : cases()) {
+    texts.push_back(file_text((name + QStringLiteral(".json")).toStdString()));
+  }
+  int compiled = 0;
+  int refused = 0;
+  for (unsigned seed = 0; seed < 3000; ++seed) {
+    std::mt19937 random(seed);
+    const auto pick = [&](std::size_t below) { return below == 0 ? 0 : random() % below; };
+    std::string text = texts[pick(texts.size())];
+    for (std::size_t edits = 1 + pick(3); edits > 0; --edits) {
+      const std::string& other = texts[pick(texts.size())];
+      const std::size_t from = other.find('"', pick(other.size()));
+      const std::size_t to = text.find('"', pick(text.size()));
+      if (from == std::string::npos || to == std::string::npos) continue;
+      const std::size_t end = other.find('"', from + 1);
+      const std::size_t until = text.find('"', to + 1);
+      if (end == std::string::npos || until == std::string::npos) continue;
+      text.replace(to, until - to + 1, other.substr(from, end - from + 1));
+    }
+    try {
+      const Document document = parse(text);
+      const CheckResult result = check(document, catalogue());
+      for (const Problem& problem : result.problems) {
+        QVERIFY2(std::binary_search(check_codes().begin(), check_codes().end(), problem.code),
+                 problem.code.c_str());
+        QVERIFY(!problem.text.empty() && problem.text.back() != '.');
+      }
+      dot_text(document, catalogue());
+      if (!result.ok()) continue;
+      compile(document, catalogue());  // what checks has a plan
+      ++compiled;
+    } catch (const Failure& failure) {
+      QVERIFY2(
+          failure.problem().code.starts_with("json-") || failure.problem().code == "format-version",
+          failure.what());
+      ++refused;
+    }
+  }
+  QVERIFY(compiled > 50);
+  QVERIFY(refused > 50);
 }
 
 REWARDLOOM_TEST(TestChecker)

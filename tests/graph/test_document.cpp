@@ -286,7 +286,7 @@ void TestDocument::errors_name_line_and_column() {
            std::string("json-syntax: line 3, column 13"));
   QCOMPARE(at("["), std::string("json-syntax: line 1, column 2"));
   QCOMPARE(at(""), std::string("json-syntax: line 1, column 1"));
-  QCOMPARE(at("{\n\"a\": nul}"), std::string("json-syntax: line 2, column 6"));
+  QCOMPARE(at("{\n\"a\": nul}"), std::string("json-syntax: line 2, column 9"));
   QCOMPARE(at(std::string(500, '[')).substr(0, 11), std::string("json-syntax"));
 }
 

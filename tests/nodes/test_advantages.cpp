@@ -155,7 +155,7 @@ class TestAdvantages : public QObject {
     const double batch = doubles({0.7, 0.25, 0.75}).std(false).item<double>();
     QVERIFY(std::abs(advantage({{"preset", "adv_grpo"}}, 2) - deviation / (batch + 1e-4)) < 1e-12);
     in.tensors["rewards"] = doubles({0.7, 0.7 - 1e-6, 0.7 + 1e-6});
-    QCOMPARE(advantage({{"scale", "group_std"}, {"clip", 0.5}}, 2), 0.5);
+    QCOMPARE(advantage({{"epsilon", 0.0}, {"clip", 0.5}}, 2), 0.5);
   }
 
   void the_share_of_constant_groups_is_a_metric() {

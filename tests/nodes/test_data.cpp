@@ -77,7 +77,7 @@ class TestData : public QObject {
     QCOMPARE(ids("held_out", 1, 0).dump(), ids("held_out", 9, 77).dump());
     std::set<std::pair<int, int>> kept;
     const auto pair = [](const Json& row) {
-      return std::minmax(row["a"].get<int>(), row["b"].get<int>());
+      return std::minmax({row["a"].get<int>(), row["b"].get<int>()});
     };
     for (const Json& row : ids("held_out", 1, 0)) kept.insert(pair(row));
     for (std::int64_t iteration = 0; iteration < 500; ++iteration) {

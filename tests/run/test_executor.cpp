@@ -21,6 +21,33 @@ std::string failure_of(Bench& bench, std::int64_t iterations = 1) {
   return "no failure";
 }
 
+std::string name_of(int i) { return "n" + std::to_string(i); }
+
+/// Values of 10 MB that pass through `length` nodes.
+std::string bulk_chain(int length) {
+  Json nodes;
+  for (int i = 0; i < length; ++i) {
+    nodes[name_of(i)] = {{"type", "test.bulk"}};
+    if (i > 0) nodes[name_of(i)]["inputs"] = {{"from", name_of(i - 1) + ".latents"}};
+  }
+  return Json{{"rewardloom", 1}, {"name", "x"}, {"nodes", nodes}}.dump();
+}
+
+/// A web of sums, all of which are added to a counter.
+std::string many_sums(int count) {
+  Json nodes{{"a", {{"type", "test.constant"}}}, {"c", {{"type", "test.counter"}}}};
+  Json all = Json::array();
+  for (int i = 0; i < count; ++i) {
+    Json from = Json::array({"a.value"});
+    if (i > 3) from.push_back(name_of(i - 1 - i % 3) + ".sum");
+    nodes[name_of(i)] = {{"type", "test.sum"}, {"inputs", {{"values", from}}}};
+    all.push_back(name_of(i) + ".sum");
+  }
+  nodes["s"] = {{"type", "test.sum"}, {"inputs", {{"values", all}}}};
+  nodes["add"] = {{"type", "test.add"}, {"inputs", {{"handle", "c.handle"}, {"amount", "s.sum"}}}};
+  return Json{{"rewardloom", 1}, {"name", "x"}, {"nodes", nodes}}.dump();
+}
+
 double resident_megabytes() {
   std::ifstream statm("/proc/self/statm");
   std::size_t total = 0, resident = 0;
@@ -227,13 +254,8 @@ class TestExecutor : public QObject {
   }
 
   void valuesAreFreedAfterTheirLastReader() {
-    std::string nodes = R"("n0":{"type":"test.bulk"})";
-    for (int i = 1; i < 200; ++i) {
-      nodes += ",\"n" + std::to_string(i) + R"(":{"type":"test.bulk","inputs":{"from":"n)" +
-               std::to_string(i - 1) + R"(.latents"}})";
-    }
     const double base = resident_megabytes();
-    Bench bench(R"({"rewardloom":1,"name":"x","nodes":{)" + nodes + "}}");
+    Bench bench(bulk_chain(200));
     rusage before{}, after{};
     getrusage(RUSAGE_SELF, &before);
     bench.iterate(2);
@@ -244,17 +266,7 @@ class TestExecutor : public QObject {
   }
 
   void manyFiringsLoseNothing() {
-    std::string nodes = R"("a":{"type":"test.constant"},"c":{"type":"test.counter"})";
-    std::string all;
-    for (int i = 0; i < 500; ++i) {
-      const std::string name = "n" + std::to_string(i);
-      nodes += ",\"" + name + R"(":{"type":"test.sum","inputs":{"values":["a.value")" +
-               (i > 3 ? ",\"n" + std::to_string(i - 1 - i % 3) + ".sum\"" : std::string()) + "]}}";
-      all += (i ? ",\"" : "\"") + name + ".sum\"";
-    }
-    nodes += R"(,"s":{"type":"test.sum","inputs":{"values":[)" + all +
-             R"(]}},"add":{"type":"test.add","inputs":{"handle":"c.handle","amount":"s.sum"}})";
-    const std::string text = R"({"rewardloom":1,"name":"x","nodes":{)" + nodes + "}}";
+    const std::string text = many_sums(500);
     double one = 0;
     for (const int threads : {1, 2, 4}) {
       Bench bench(text);
