@@ -17,8 +17,10 @@ int rank(const std::string& metric) {
   if (holds(metric, "accuracy")) return 0;
   if (holds(metric, "reward")) return 1;
   if (holds(metric, "success") || holds(metric, "return")) return 2;
-  if (metric.ends_with("/rows") || metric.ends_with("/absent")) return 4;
-  return 3;
+  for (const char* word : {"kl", "entropy", "loss", "grad_norm"}) {
+    if (holds(metric, word)) return 3;
+  }
+  return 4;
 }
 
 }  // namespace

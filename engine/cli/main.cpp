@@ -2,6 +2,6 @@
 #include "engine/run/run.h"
 
 int main(int argc, char** argv) {
-  rewardloom::limit_library_threads();
+  rewardloom::prepare_process();
   return rewardloom::cli::run_command_line(argc, argv);
 }

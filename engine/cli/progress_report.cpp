@@ -14,6 +14,7 @@ namespace {
 constexpr double kRedrawPeriod = 0.1;  // seconds
 constexpr int kTicksBetweenReads = 10;
 constexpr std::size_t kShownMetrics = 3;
+constexpr std::size_t kSummaryMetrics = 5;
 constexpr std::size_t kSpeedWindow = 50;  // iterations
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -159,7 +160,7 @@ void ProgressReport::finished(const Run& run, RunEnd end) {
   if (quiet_) return;
   metrics_.read_rewards(run.folder());
   SummaryFacts facts;
-  facts.metrics = metrics_.key(6);
+  facts.metrics = metrics_.key(kSummaryMetrics);
   facts.alarms = alarms_;
   facts.nodes = run.node_rows();
   facts.seconds = seconds_since(begun_);

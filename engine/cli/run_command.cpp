@@ -217,14 +217,14 @@ void add_what_to_run(CLI::App& command, RunGiven& given) {
                   "how often the graph runs (default: the graph's setting)")
       ->type_name("N")
       ->check(not_negative);
-  command
-      .add_option("--seed", given.seed, "of all random numbers (default: the graph's setting)")
+  command.add_option("--seed", given.seed, "of all random numbers (default: the graph's setting)")
       ->type_name("S")
       ->check(not_negative);
   command
-      .add_option("--resume", given.resume,
-                  "goes on with a run: its folder, or one of its checkpoints/NNNNNN (default: a new "
-                  "run)")
+      .add_option(
+          "--resume", given.resume,
+          "goes on with a run: its folder, or one of its checkpoints/NNNNNN (default: a new "
+          "run)")
       ->type_name("DIR");
   add_plugin_option(command, given.plugins);
 }

@@ -137,21 +137,37 @@ std::size_t name_column(const Range& range, Name name) {
   return std::min(column, kNameWidth);
 }
 
-std::string metrics_text(const std::vector<MetricSeries>& metrics) {
+bool is_constant(const MetricSeries& metric) {
+  return metric.points.size() > 1 && metric.min == metric.max;
+}
+
+std::string metric_row(const MetricSeries& metric, std::size_t column) {
+  std::vector<double> values;
+  for (const MetricPoint& point : metric.points) values.push_back(point.value);
+  std::string out = pad_right(cut_text(metric.name, column), column);
+  for (const double value : {values.front(), values.back(), metric.min, metric.max}) {
+    out += pad_left(number_text(value), kNumberWidth);
+  }
+  return out + "  " + sparkline(values, kSparkWidth) + "\n";
+}
+
+std::string metrics_text(const std::vector<MetricSeries>& metrics, std::size_t width) {
   if (metrics.empty()) return {};
   const std::size_t column = name_column(metrics, [](const MetricSeries& m) { return m.name; });
   std::string out = "\n" + pad_right("metric", column);
   for (const char* title : {"first", "last", "min", "max"}) out += pad_left(title, kNumberWidth);
   out += "\n";
+  std::string constant;
   for (const MetricSeries& metric : metrics) {
-    std::vector<double> values;
-    for (const MetricPoint& point : metric.points) values.push_back(point.value);
-    out += pad_right(cut_text(metric.name, column), column);
-    for (const double value : {values.front(), values.back(), metric.min, metric.max}) {
-      out += pad_left(number_text(value), kNumberWidth);
+    if (is_constant(metric)) {
+      constant += (constant.empty() ? "" : ", ") + metric.name + " " + number_text(metric.max);
+    } else {
+      out += metric_row(metric, column);
     }
-    out += "  " + sparkline(values, kSparkWidth) + "\n";
   }
+  if (constant.empty()) return out;
+  out += "always the same\n";
+  for (const std::string& line : wrapped(constant, width - 2)) out += "  " + line + "\n";
   return out;
 }
 
@@ -199,16 +215,24 @@ std::string alarms_text(const std::vector<AlarmGroup>& alarms, std::size_t width
   return out;
 }
 
+/// Rewards before everything else.
+const ProbeSeries* most_telling(const std::vector<ProbeSeries>& probes) {
+  for (const ProbeSeries& series : probes) {
+    if (series.probe.component == "total") return &series;
+  }
+  return probes.empty() ? nullptr : &probes.front();
+}
+
 }  // namespace
 
 std::string overview_text(const RunOverview& run, std::size_t width) {
-  std::string out = heading(run) + metrics_text(run.metrics) + probes_text(run.probes) +
+  std::string out = heading(run) + metrics_text(run.metrics, width) + probes_text(run.probes) +
                     alarms_text(run.alarms, width);
   const std::string slowest = slowest_nodes(run.nodes, 6);
   if (!slowest.empty()) out += "\ntime      " + slowest + "\n";
-  if (!run.probes.empty()) {
+  if (const ProbeSeries* const probe = most_telling(run.probes)) {
     out += fmt::format("\nmore      rewardloom inspect {} --port {}\n", shown_path(run.folder),
-                       run.probes.front().port());
+                       probe->port());
   }
   return out;
 }

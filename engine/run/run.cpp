@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <oneapi/tbb/task_arena.h>
 #include <torch/version.h>
 
@@ -45,7 +46,10 @@ std::string all_text(const std::vector<Problem>& problems) {
 CheckFailed::CheckFailed(std::vector<Problem> problems)
     : Failure("graph-errors", all_text(problems)), problems_(std::move(problems)) {}
 
-void limit_library_threads() {
+void prepare_process() {
+  // A fixed threshold: large tensors go back to the system when they are freed. glibc would raise it to
+  // their size and keep ten of them.
+  mallopt(M_MMAP_THRESHOLD, 4 << 20);
   at::set_num_threads(1);
   // OpenBLAS keeps a pool of its own that LibTorch's setting does not reach.
   using SetThreads = void (*)(int);
@@ -125,9 +129,14 @@ void Run::open_folder() {
 void Run::restore() {
   const fs::path checkpoints = folder_ / "checkpoints";
   const bool named = options_.folder.parent_path().filename() == "checkpoints";
-  const std::optional<CheckpointInfo> newest = named ? std::nullopt : newest_checkpoint(checkpoints);
-  if (!named && !newest) return;
-  const CheckpointInfo info = verify_checkpoint(named ? options_.folder : newest->path);
+  CheckpointInfo info;
+  try {
+    info = named ? verify_checkpoint(options_.folder) : newest_checkpoint(checkpoints);
+  } catch (const Failure& failure) {
+    // A run that was ended before its first checkpoint begins anew.
+    if (!named && failure.problem().code == "checkpoint-missing") return;
+    throw;
+  }
   std::map<std::string, Package> states;
   for (const auto& [file, key] : info.meta.at("states").items()) {
     states[key.get<std::string>()] = load_checkpoint(info.path, file);

@@ -118,8 +118,9 @@ class CheckFailed : public Failure {
   std::vector<Problem> problems_;
 };
 
-/// Sets LibTorch's and OpenBLAS's own thread counts to 1: parallelism comes from oneTBB, in splits that
-/// do not depend on the thread count, so that results do not either.
-void limit_library_threads();
+/// To be called first in a program. Sets LibTorch's and OpenBLAS's own thread counts to 1: parallelism
+/// comes from oneTBB, in splits that do not depend on the thread count, so that results do not either.
+/// Makes the allocator give large tensors back as soon as they are freed.
+void prepare_process();
 
 }  // namespace rewardloom

@@ -34,12 +34,13 @@ struct Coefficient {
 struct AdaptiveKl final : Node {
   Optional<Values> kl{this, "kl", "measured KLs, one update each, in order", {.dims = "U"}};
   Optional<LogProbs> log_probs{this, "log_probs", "instead: of the policy that sampled"};
-  Optional<LogProbs> ref_log_probs{this, "ref_log_probs", "and the same tokens under the reference"};
+  Optional<LogProbs> ref_log_probs{this, "ref_log_probs",
+                                   "and the same tokens under the reference"};
   Output<Values> coefficient{this, "coefficient", "value after each update", {.dims = "U"}};
   Output<Scalar> current{this, "current", "value in use: the one before these updates"};
   Param<double> initial{this, "initial", 0.2, "value at the start", {.min = 0}};
-  Param<double> target{this, "target", 6.0, "the KL that is steered to",
-                       {.min = 0, .exclusive_min = true}};
+  Param<double> target{
+      this, "target", 6.0, "the KL that is steered to", {.min = 0, .exclusive_min = true}};
   Param<double> horizon{this, "horizon", 10000, "samples over which it reacts", {.min = 1}};
   Param<double> steps{this, "steps", 256, "samples per update", {.min = 1}};
   State<Coefficient> state{this, "coefficient"};
@@ -50,10 +51,11 @@ struct AdaptiveKl final : Node {
                   "connect kl, or log_probs and ref_log_probs"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"KL controller", "beta", "proportional"}};
-  Doc doc{this,
-          "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
-          "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
-          "ref_log_probs. The value is checkpointed. Connect current to reward.kl_penalty.controller."};
+  Doc doc{
+      this,
+      "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
+      "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
+      "ref_log_probs. The value is checkpointed. Connect current to reward.kl_penalty.controller."};
 
   void run(Step& step) const override {
     Coefficient& now = step[state];

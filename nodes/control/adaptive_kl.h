@@ -1,4 +1,5 @@
-// The proportional controller of the KL coefficient (Ziegler et al. 2019, arXiv:1909.08593, section 2.2).
+// The proportional controller of the KL coefficient (Ziegler et al. 2019, arXiv:1909.08593,
+// section 2.2).
 #pragma once
 #include <cstdint>
 

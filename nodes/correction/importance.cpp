@@ -41,7 +41,14 @@ constexpr auto choices(RowFilter) {
   });
 }
 
-enum class ImportancePreset { none, verl, trl, openrlhf_tis, openrlhf_icepop, openrlhf_seq_mask_tis };
+enum class ImportancePreset {
+  none,
+  verl,
+  trl,
+  openrlhf_tis,
+  openrlhf_icepop,
+  openrlhf_seq_mask_tis
+};
 constexpr auto choices(ImportancePreset) {
   return std::to_array<Choice<ImportancePreset>>({
       {ImportancePreset::none, "none", "the parameters as given"},
@@ -60,29 +67,38 @@ struct Importance final : Node {
   Input<LogProbs> log_probs{this, "log_probs", "of the trainer's policy"};
   Optional<LogProbs> behavior{this, "behavior_log_probs", "what the sampler reported"};
   Optional<Completions> completions{this, "completions", "instead: they carry the sampler's"};
-  Output<Values> weights{this, "weights", "factor of each token's loss, 0 outside the mask",
-                         {.dims = "N,T"}};
+  Output<Values> weights{
+      this, "weights", "factor of each token's loss, 0 outside the mask", {.dims = "N,T"}};
   Param<Level> level{this, "level", Level::token, "what has a weight"};
   Param<SequenceForm> form{this, "sequence_form", SequenceForm::sum, "a row's ratio"};
   Param<BoundMode> mode{this, "mode", BoundMode::truncate, "what the bounds do"};
   Param<std::optional<double>> low{this, "low", std::nullopt, "lower bound", {.min = 0}};
   Param<double> high{this, "high", 2.0, "upper bound", {.min = 0, .exclusive_min = true}};
-  Param<std::optional<double>> clamp{this, "log_ratio_clamp", 20.0,
+  Param<std::optional<double>> clamp{this,
+                                     "log_ratio_clamp",
+                                     20.0,
                                      "holds the log-ratio within +- this before exp",
                                      {.min = 0, .exclusive_min = true}};
   Param<bool> normalise{this, "batch_normalise", false, "divide by the mean weight"};
   Param<RowFilter> filter{this, "filter", RowFilter::none, "which rows are kept"};
-  Param<ImportancePreset> preset{this, "preset", ImportancePreset::none,
-                                 "sets the other parameters as a framework does; explicit ones win"};
-  Preset verl{this, "verl",
+  Param<ImportancePreset> preset{
+      this, "preset", ImportancePreset::none,
+      "sets the other parameters as a framework does; explicit ones win"};
+  Preset verl{this,
+              "verl",
               {{"level", "token"}, {"mode", "truncate"}, {"high", 2.0}, {"log_ratio_clamp", 20.0}}};
-  Preset trl{this, "trl",
-             {{"level", "sequence"}, {"mode", "mask"}, {"high", 3.0}, {"log_ratio_clamp", nullptr}}};
-  Preset tis{this, "openrlhf_tis",
+  Preset trl{
+      this,
+      "trl",
+      {{"level", "sequence"}, {"mode", "mask"}, {"high", 3.0}, {"log_ratio_clamp", nullptr}}};
+  Preset tis{this,
+             "openrlhf_tis",
              {{"level", "token"}, {"mode", "truncate"}, {"log_ratio_clamp", nullptr}}};
-  Preset icepop{this, "openrlhf_icepop",
+  Preset icepop{this,
+                "openrlhf_icepop",
                 {{"level", "token"}, {"mode", "mask"}, {"log_ratio_clamp", nullptr}}};
-  Preset seq_mask{this, "openrlhf_seq_mask_tis",
+  Preset seq_mask{this,
+                  "openrlhf_seq_mask_tis",
                   {{"level", "token"},
                    {"mode", "truncate"},
                    {"filter", "sequence_mean"},

@@ -1,4 +1,5 @@
-// The log-ratio between the trainer and the sampler, which corrections and monitors of off-policy data share.
+// The log-ratio between the trainer and the sampler, which corrections and monitors of off-policy
+// data share.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -6,8 +7,9 @@
 
 namespace rewardloom {
 
-/// log_probs - behavior_log_probs, 0 outside the mask, both [N,T]. The mask is that of either LogProbs, else
-/// of the completions; Failure `no-mask` without any, `bad-shape` where rows or tokens differ.
+/// log_probs - behavior_log_probs, 0 outside the mask, both [N,T]. The mask is that of either
+/// LogProbs, else of the completions; Failure `no-mask` without any, `bad-shape` where rows or
+/// tokens differ.
 struct LogRatio {
   at::Tensor log_probs;           ///< [N,T], 0 outside the mask
   at::Tensor behavior_log_probs;  ///< [N,T], 0 outside the mask

@@ -79,8 +79,8 @@ at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const 
 /// The mask of a loss, [N,T] bool.
 at::Tensor mask_argument(const LossBatch& batch);
 
-/// The argument `advantages`: [N,T], or [N,1] for one advantage per row [N]; constant for the gradient.
-/// Failure `bad-shape` for other rows.
+/// The argument `advantages`: [N,T], or [N,1] for one advantage per row [N]; constant for the
+/// gradient. Failure `bad-shape` for other rows.
 at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask);
 
 }  // namespace rewardloom

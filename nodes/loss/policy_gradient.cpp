@@ -10,12 +10,13 @@ struct PolicyGradient final : LossNode {
   Argument advantages = Argument::with_port<Advantages>(
       this, "advantages", "N,*", "[N] for all tokens of a row, or [N,T]; else the optimizer's");
   Argument mask{this, "mask", "N,T", "action tokens"};
-  Argument weights = Argument::with_port<Values>(this, "weights", "N,T",
-                                                 "constant factor of each token", {.optional = true});
+  Argument weights = Argument::with_port<Values>(
+      this, "weights", "N,T", "constant factor of each token", {.optional = true});
   AggregateParams aggregate{this};
   Synonyms words{this, {"REINFORCE", "GPG", "vanilla policy gradient"}};
-  Doc doc{this,
-          "token loss = -A log_probs [N,T]: the plain policy gradient, right for one step per batch."};
+  Doc doc{
+      this,
+      "token loss = -A log_probs [N,T]: the plain policy gradient, right for one step per batch."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

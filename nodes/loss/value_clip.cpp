@@ -9,9 +9,12 @@ struct ValueClip final : LossNode {
   Argument values{this, "values", "N,T", "current predictions", {.differentiable = true}};
   Argument old_values = Argument::with_port<Values>(this, "old_values", "N,T",
                                                     "predictions at the start of the step");
-  Argument returns = Argument::with_port<Returns>(this, "returns", "N,T", "what is to be predicted");
+  Argument returns =
+      Argument::with_port<Returns>(this, "returns", "N,T", "what is to be predicted");
   Argument mask{this, "mask", "N,T", "action tokens"};
-  Param<std::optional<double>> clip{this, "clip", 0.2,
+  Param<std::optional<double>> clip{this,
+                                    "clip",
+                                    0.2,
                                     "farthest from the old prediction; null: plain squared error",
                                     {.min = 0, .exclusive_min = true}};
   Param<double> scale{this, "scale", 0.5, "factor in front"};

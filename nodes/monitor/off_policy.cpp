@@ -15,8 +15,10 @@ struct OffPolicy final : Node {
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"mismatch", "perplexity gap", "chi-squared", "staleness"}};
   Doc doc{this,
-          "x = log_probs - behavior_log_probs over action tokens. kl = mean(-x), k3_kl = mean(exp(x) - 1 "
-          "- x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums (log-ratios within +-20); "
+          "x = log_probs - behavior_log_probs over action tokens. kl = mean(-x), k3_kl = "
+          "mean(exp(x) - 1 "
+          "- x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums (log-ratios within "
+          "+-20); "
           "perplexities are means over rows with tokens of exp(-mean log-prob)."};
 
   void run(Step& step) const override {

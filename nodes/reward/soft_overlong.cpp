@@ -7,12 +7,13 @@ namespace rewardloom {
 
 struct SoftOverlong final : Node {
   Optional<Completions> completions{this, "completions", "whose action tokens are counted"};
-  Optional<Values> lengths{this, "lengths", "tokens per row, instead of completions", {.dims = "N"}};
+  Optional<Values> lengths{
+      this, "lengths", "tokens per row, instead of completions", {.dims = "N"}};
   Output<Rewards> rewards{this, "rewards", "0 down to -factor"};
-  Param<std::int64_t> max_length{this, "max_length", 100, "from here on the full penalty",
-                                 {.min = 1, .unit = "tokens"}};
-  Param<std::int64_t> cache{this, "cache", 20, "how far before that the penalty begins",
-                            {.min = 1, .unit = "tokens"}};
+  Param<std::int64_t> max_length{
+      this, "max_length", 100, "from here on the full penalty", {.min = 1, .unit = "tokens"}};
+  Param<std::int64_t> cache{
+      this, "cache", 20, "how far before that the penalty begins", {.min = 1, .unit = "tokens"}};
   Param<double> factor{this, "factor", 1.0, "the full penalty", {.min = 0}};
   Rule one_source{this,
                   {{{"completions", {{"connected", false}}}},
@@ -22,7 +23,8 @@ struct SoftOverlong final : Node {
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"DAPO", "overlong", "length penalty"}};
   Doc doc{this,
-          "0 up to max_length - cache tokens, falling linearly to -factor at max_length, -factor beyond; "
+          "0 up to max_length - cache tokens, falling linearly to -factor at max_length, -factor "
+          "beyond; "
           "[N]."};
 
   void run(Step& step) const override {

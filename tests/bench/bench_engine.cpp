@@ -267,7 +267,7 @@ void chain_memory(const Registry& registry) {
 }  // namespace
 
 void bench_engine(const std::string& only) {
-  limit_library_threads();
+  prepare_process();
   const Registry registry = bench_registry();
   const auto wanted = [&](const char* name) { return only.empty() || only == name; };
   if (wanted("memory")) chain_memory(registry);

@@ -74,7 +74,8 @@ class NoRun final : public StepContext {
   void fail_row(std::int64_t, std::string_view) override {}
 };
 
-/// A model over the characters of digit sequences: 0 separator, 1 end, 2 padding, 3 unknown, 4 = '0'.
+/// A model over the characters of digit sequences: 0 separator, 1 end, 2 padding, 3 unknown, 4 =
+/// '0'.
 std::shared_ptr<LanguageModel> digit_model() {
   const Json config = {{"architectures", {"LlamaForCausalLM"}},
                        {"vocab_size", 16},
@@ -213,12 +214,13 @@ class TestRewards : public QObject {
     StepSettings settings;
     Step step(settings, run, inputs, outputs, {}, 0);
     node->run(step);
-    QVERIFY(at::allclose(outputs[0].get<Rewards>().total,
-                         doubles({1, 1. / 3, 2. / 3}).to(at::kFloat)));
+    QVERIFY(
+        at::allclose(outputs[0].get<Rewards>().total, doubles({1, 1. / 3, 2. / 3}).to(at::kFloat)));
     const double third = 1. / 3;
-    const at::Tensor want = doubles({0, third, third, third, 0, 0, third, 0, 0, 0, 0, third, third, 0, 0});
-    QVERIFY(at::allclose(outputs[1].get<TokenRewards>().rewards,
-                         want.reshape({3, 5}).to(at::kFloat)));
+    const at::Tensor want =
+        doubles({0, third, third, third, 0, 0, third, 0, 0, 0, 0, third, third, 0, 0});
+    QVERIFY(
+        at::allclose(outputs[1].get<TokenRewards>().rewards, want.reshape({3, 5}).to(at::kFloat)));
     QCOMPARE(run.alarms, std::int64_t{0});
   }
 
