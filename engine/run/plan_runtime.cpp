@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
@@ -15,6 +14,7 @@
 #include "engine/run/devices.h"
 #include "engine/run/probe_rows.h"
 #include "engine/run/state_store.h"
+#include "engine/run/torch_version.h"
 
 namespace rewardloom {
 
@@ -243,7 +243,7 @@ void PlanRuntime::fire(NodeRuntime& node) {
   } catch (const Failure& failure) {
     note_failure(node, failure);
   } catch (const c10::Error& error) {
-    note_failure(node, Failure("tensor-error", error.what_without_backtrace(),
+    note_failure(node, Failure("tensor-error", message_of(error),
                                "the shapes or types of its inputs do not fit each other"));
   } catch (const std::exception& error) {
     note_failure(node, Failure("node-failed", error.what()));

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <oneapi/tbb/task_arena.h>
-#include <torch/version.h>
 
 #include <chrono>
 #include <thread>
@@ -20,6 +19,7 @@
 #include "engine/run/plan_runtime.h"
 #include "engine/run/recorder.h"
 #include "engine/run/state_store.h"
+#include "engine/run/torch_version.h"
 
 namespace rewardloom {
 namespace fs = std::filesystem;
@@ -112,7 +112,7 @@ void Run::open_folder() {
   }
   if (options_.iterations) info_.iterations = *options_.iterations;
   info_.version = kVersion;
-  info_.libtorch = TORCH_VERSION;
+  info_.libtorch = kLibTorchVersion;
   info_.device = options_.device;
   info_.threads = options_.threads > 0 ? options_.threads : settings.at("threads").get<int>();
   if (info_.threads <= 0) info_.threads = static_cast<int>(std::thread::hardware_concurrency());
