@@ -20,7 +20,10 @@ const std::vector<std::string> kSubgraphKeys = {"about", "parameters", "inputs",
 std::string shown(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   constexpr std::size_t longest = 60;
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
+  if (text.size() <= longest) return text;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // whole letters
+  text = text.substr(0, end) + "...";
   return text;
 }
 

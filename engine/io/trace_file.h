@@ -21,6 +21,7 @@ struct TraceSpan {
   double start_us = 0;
   double duration_us = 0;
   Json args = nullptr;
+  std::int64_t iteration = -1;  ///< shown as the only argument if there are no `args`; -1: not at all
 };
 
 /// Safe for many threads. Beyond `max_bytes`, or once the disk refuses, events are dropped and
@@ -55,7 +56,8 @@ class TraceFile {
 
  private:
   void append(const Json& event, bool always);
-  void append_locked(const std::string& text, bool always);
+  void add_with_args(const TraceSpan& span);
+  void append_locked(std::string_view text, bool always);
   void flush_locked();
 
   mutable std::mutex mutex_;

@@ -147,7 +147,7 @@ void Recorder::Implementation::write(const SpanWork& work) {
                 .thread = span.thread,
                 .start_us = span.start * 1e6,
                 .duration_us = (span.end - span.start) * 1e6,
-                .args = {{"iteration", work.iteration}}});
+                .iteration = work.iteration});
   }
 }
 

@@ -108,10 +108,10 @@ struct GroupAdvantage final : Node {
   Doc doc{
       this,
       "A_i = (r_i - mean of i's group) / (spread + epsilon); rewards [N] -> advantages [N].\n"
-      "Groups are ids, not strides: ragged groups in any order are fine. Absent rows enter no mean "
-      "and get 0. A group of equal rewards gets exactly 0 (moments are taken in two passes in "
-      "double), and so does a group of one unless singleton is raw. Metric constant_groups: the "
-      "share of groups without any signal."};
+      "Groups are ids, not strides: ragged groups in any order are fine. Absent rows enter no "
+      "mean and get 0. A group of equal rewards gets exactly 0 (moments are taken in two passes "
+      "in double), and so does a group of one unless singleton is raw. Metric constant_groups: "
+      "the share of groups without any signal."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];

@@ -55,7 +55,8 @@ struct AdaptiveKl final : Node {
       this,
       "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
       "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
-      "ref_log_probs. The value is checkpointed. Connect current to reward.kl_penalty.controller."};
+      "ref_log_probs. The value is checkpointed. Connect current to "
+      "reward.kl_penalty.controller."};
 
   void run(Step& step) const override {
     Coefficient& now = step[state];

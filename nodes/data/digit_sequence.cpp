@@ -58,9 +58,9 @@ struct DigitSequence final : Node {
   Synonyms words{this, {"digit completion", "arithmetic sequence", "TinyZero"}};
   Doc doc{
       this,
-      "A prompt a,b:M,n asks for the next n numbers of the arithmetic sequence a, b, ... modulo M: "
-      "8,3:9,4 has the answer 7,2,6,1. A prompt of another form fails its row; under on_error "
-      "skip_row it is left out."};
+      "A prompt a,b:M,n asks for the next n numbers of the arithmetic sequence a, b, ... modulo "
+      "M: 8,3:9,4 has the answer 7,2,6,1. A prompt of another form fails its row; under "
+      "on_error skip_row it is left out."};
 
   void run(Step& step) const override {
     const Prompts& in = step[prompts];

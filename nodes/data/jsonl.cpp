@@ -42,9 +42,9 @@ struct Jsonl final : Node {
   Doc doc{
       this,
       "Iteration i gives rows i*batch .. i*batch+batch-1 of the epochs laid end to end, so a "
-      "resumed "
-      "run goes on where it was without any stored position. Each epoch has its own permutation, "
-      "drawn from (seed, node, epoch). All fields of a row travel along as `fields`."};
+      "resumed run goes on where it was without any stored position. Each epoch has its own "
+      "permutation, drawn from (seed, node, epoch). All fields of a row travel along as "
+      "`fields`."};
 
   void run(Step& step) const override {
     const auto data = step.shared(rows, [&] {

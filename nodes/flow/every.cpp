@@ -20,9 +20,9 @@ struct Every final : Node {
   Synonyms words{this, {"periodic", "interval", "evaluate every"}};
   Doc doc{
       this,
-      "Runs its body in iterations offset, offset + period, ... In between it gives the outputs of "
-      "the last time (they are checkpointed); before the first time it gives none, and nodes that "
-      "need them do not run. Handles cannot be outputs of the body."};
+      "Runs its body in iterations offset, offset + period, ... In between it gives the outputs "
+      "of the last time (they are checkpointed); before the first time it gives none, and nodes "
+      "that need them do not run. Handles cannot be outputs of the body."};
 
   void run(Step& step) const override {
     KeptValues& kept = step[last];

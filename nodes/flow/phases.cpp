@@ -73,8 +73,8 @@ Phase phase_of(const Json& entry, std::size_t position) {
 struct Phases final : Node {
   Param<std::vector<Json>> phases{
       this, "phases", required,
-      "list of {\"name\", \"body\", \"iterations\": n and/or \"until\": {\"metric\", \"above\" or "
-      "\"below\"}, \"repeat\": n, \"with\": {...}}"};
+      "list of {\"name\", \"body\", \"iterations\": n and/or \"until\": {\"metric\", \"above\" "
+      "or \"below\"}, \"repeat\": n, \"with\": {...}}"};
   Param<AfterLast> after{this, "after", AfterLast::cycle, "what follows the last phase"};
   Body bodies{this, "phases"};
   State<PhaseState> state{this, "phase"};
@@ -82,13 +82,11 @@ struct Phases final : Node {
   Synonyms words{this, {"schedule", "curriculum", "alternate", "co-training", "GAN", "who trains"}};
   Doc doc{
       this,
-      "Exactly one phase's body runs in each iteration. A phase ends after `iterations` of them, "
-      "or "
-      "as soon as `until` holds for its own outputs, whichever comes first; then the next begins. "
-      "`repeat` runs the body several times per iteration. Outputs of the other bodies are absent "
-      "in "
-      "that iteration: nodes that need them do not run. Metrics: phase (0, 1, ...) and "
-      "phase_iteration."};
+      "Exactly one phase's body runs in each iteration. A phase ends after `iterations` of "
+      "them, or as soon as `until` holds for its own outputs, whichever comes first; then the "
+      "next begins. `repeat` runs the body several times per iteration. Outputs of the other "
+      "bodies are absent in that iteration: nodes that need them do not run. Metrics: phase (0, "
+      "1, ...) and phase_iteration."};
 
   void run(Step& step) const override {
     const std::vector<Phase> all = parsed();

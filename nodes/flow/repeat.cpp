@@ -7,8 +7,8 @@ struct Repeat final : Node {
   Param<std::string> body{this, "body", required, "the subgraph that is run"};
   Param<std::int64_t> times{this, "times", 1, "how often, at most", {.min = 1}};
   Param<std::optional<Json>> until{this, "until", std::nullopt,
-                                   "ends earlier: {\"metric\": NAME, \"above\": x} or \"below\", "
-                                   "of a Metrics output of the body"};
+                                   "ends earlier: {\"metric\": NAME, \"above\": x} or "
+                                   "\"below\", of a Metrics output of the body"};
   Param<std::optional<Json>> with{this, "with", std::nullopt,
                                   "values of the subgraph's parameters"};
   Body bodies{this, "body"};
@@ -18,8 +18,7 @@ struct Repeat final : Node {
       this,
       "Runs its body several times within one iteration; its inputs and outputs are the body's. "
       "Outputs are those of the last time. Each time has its own random numbers and, for nodes "
-      "that "
-      "walk through data, its own iteration number. Metric times: how often it ran."};
+      "that walk through data, its own iteration number. Metric times: how often it ran."};
 
   void run(Step& step) const override {
     const MetricCondition enough = MetricCondition::from_json(until().value_or(Json()));

@@ -32,8 +32,8 @@ struct EntropyLoss final : LossNode {
   Synonyms words{this, {"entropy bonus", "exploration"}};
   Doc doc{this,
           "loss = coefficient * aggregate(H), H = -sum p log p per action token [N,T], in nats.\n"
-          "The loss is minimised: a positive coefficient makes the policy more certain, a negative "
-          "one, e.g. -0.001, is the usual entropy bonus."};
+          "The loss is minimised: a positive coefficient makes the policy more certain, a "
+          "negative one, e.g. -0.001, is the usual entropy bonus."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

@@ -93,8 +93,8 @@ struct KlLoss final : LossNode {
       this,
       "x = log_probs - ref_log_probs per action token [N,T]; loss = coefficient * "
       "aggregate(kl(x)).\n"
-      "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the mask; "
-      "kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
+      "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the "
+      "mask; kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

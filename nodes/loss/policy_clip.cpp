@@ -125,11 +125,13 @@ struct PolicyClip final : LossNode {
   Doc doc{
       this,
       "ratio = exp(log_probs - old_log_probs)\n"
-      "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A dual\n"
-      "Where a clamp is active its gradient is 0. What stands outside the mask has no influence.\n"
+      "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A "
+      "dual\n"
+      "Where a clamp is active its gradient is 0. What stands outside the mask has no "
+      "influence.\n"
       "clip_fraction: share of tokens where the clipped branch is larger; clip_fraction_lower: "
-      "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they are "
-      "means over its own tokens."};
+      "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they "
+      "are means over its own tokens."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return policy_clip_loss(batch,

@@ -16,10 +16,9 @@ struct OffPolicy final : Node {
   Synonyms words{this, {"mismatch", "perplexity gap", "chi-squared", "staleness"}};
   Doc doc{this,
           "x = log_probs - behavior_log_probs over action tokens. kl = mean(-x), k3_kl = "
-          "mean(exp(x) - 1 "
-          "- x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums (log-ratios within "
-          "+-20); "
-          "perplexities are means over rows with tokens of exp(-mean log-prob)."};
+          "mean(exp(x) - 1 - x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums "
+          "(log-ratios within +-20); perplexities are means over rows with tokens of exp(-mean "
+          "log-prob)."};
 
   void run(Step& step) const override {
     const LogRatio x(step[log_probs], step[behavior], step[completions]);

@@ -116,8 +116,8 @@ struct Combine final : Node {
   Doc doc{
       this,
       "K rewards [N] of the same rows -> one [N]; each term is multiplied by its weight.\n"
-      "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward can "
-      "make up for another. The parts stay visible as components."};
+      "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward "
+      "can make up for another. The parts stay visible as components."};
 
   void run(Step& step) const override {
     const Features* matrix = step[components];

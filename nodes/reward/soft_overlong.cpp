@@ -23,9 +23,8 @@ struct SoftOverlong final : Node {
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"DAPO", "overlong", "length penalty"}};
   Doc doc{this,
-          "0 up to max_length - cache tokens, falling linearly to -factor at max_length, -factor "
-          "beyond; "
-          "[N]."};
+          "0 up to max_length - cache tokens, falling linearly to -factor at max_length, "
+          "-factor beyond; [N]."};
 
   void run(Step& step) const override {
     const Values* const given = step[lengths];
