@@ -15,28 +15,14 @@ SettingDeclaration whole(const char* name, std::int64_t value, double min, const
   return s;
 }
 
-SettingDeclaration precision() {
-  SettingDeclaration s;
-  s.name = "precision";
-  s.kind = ParameterKind::choice;
-  s.default_value = "float32";
-  s.doc = "the number type of models and of what they compute";
-  s.choices = {{"float32", "single precision, the reference"},
-               {"float64", "double precision, for comparisons"},
-               {"bfloat16", "half the memory on accelerators; moments stay in float32"}};
-  s.numeric = true;
-  return s;
-}
-
 }  // namespace
 
 const std::vector<SettingDeclaration>& setting_declarations() {
   static const std::vector<SettingDeclaration> declarations = {
       whole("iterations", 1, 0, "how often the graph runs"),
       whole("seed", 0, 0, "from which all random numbers of a run come", true),
-      precision(),
       whole("threads", 0, 0, "processor threads; 0: all"),
-      whole("checkpoint_every", 0, 0, "iterations between checkpoints; 0: only when a run ends"),
+      whole("checkpoint_every", 20, 0, "iterations between checkpoints; 0: only when a run ends"),
       whole("checkpoint_keep", 3, 1, "how many checkpoints are kept"),
       whole("record_samples", 16, 0, "whole samples that each probe keeps per iteration"),
       whole("record_bins", 64, 2, "bins of each probe's histogram"),

@@ -13,8 +13,7 @@ struct SettingDeclaration : ParameterDeclaration {
   bool numeric = false;
 };
 
-/// iterations, seed, precision, threads, checkpoint_every, checkpoint_keep, record_samples,
-/// record_bins.
+/// iterations, seed, threads, checkpoint_every, checkpoint_keep, record_samples, record_bins.
 const std::vector<SettingDeclaration>& setting_declarations();
 const SettingDeclaration* setting_declaration(std::string_view name);
 /// `settings` with the defaults of those that it leaves out.

@@ -51,12 +51,11 @@ struct AdaptiveKl final : Node {
                   "connect kl, or log_probs and ref_log_probs"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"KL controller", "beta", "proportional"}};
-  Doc doc{
-      this,
-      "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
-      "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
-      "ref_log_probs. The value is checkpointed. Connect current to "
-      "reward.kl_penalty.controller."};
+  Doc doc{this,
+          "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
+          "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
+          "ref_log_probs. The value is checkpointed. Connect current to "
+          "reward.kl_penalty.controller."};
 
   void run(Step& step) const override {
     Coefficient& now = step[state];

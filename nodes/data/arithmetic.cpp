@@ -121,13 +121,12 @@ struct Arithmetic final : Node {
                                "false: the larger operand of a difference comes first"};
   Param<DigitOrder> answer{this, "answer", DigitOrder::plain, "order of the answer's digits"};
   Synonyms words{this, {"addition", "math", "toy task", "dataset"}};
-  Doc doc{
-      this,
-      "Operands are uniform over 0 .. 10^digits - 1. Iteration i gives the same tasks whenever "
-      "and wherever it runs. Whether a pair is held out depends on the pair alone (a hash of "
-      "the unordered operands): no seed and no other node can bring a held-out pair into "
-      "training, as long as held_out is the same in both nodes. Texts hold only 0-9, + - * and "
-      "=."};
+  Doc doc{this,
+          "Operands are uniform over 0 .. 10^digits - 1. Iteration i gives the same tasks whenever "
+          "and wherever it runs. Whether a pair is held out depends on the pair alone (a hash of "
+          "the unordered operands): no seed and no other node can bring a held-out pair into "
+          "training, as long as held_out is the same in both nodes. Texts hold only 0-9, + - * and "
+          "=."};
 
   void run(Step& step) const override {
     const std::vector<ArithmeticTask> tasks = tasks_of(step);

@@ -39,12 +39,11 @@ struct Jsonl final : Node {
   Param<std::int64_t> limit{this, "limit", 0, "most rows that are used; 0: all", {.min = 0}};
   State<JsonlRows> rows{this, "rows"};
   Synonyms words{this, {"dataset", "file", "JSON Lines", "GSM8K"}};
-  Doc doc{
-      this,
-      "Iteration i gives rows i*batch .. i*batch+batch-1 of the epochs laid end to end, so a "
-      "resumed run goes on where it was without any stored position. Each epoch has its own "
-      "permutation, drawn from (seed, node, epoch). All fields of a row travel along as "
-      "`fields`."};
+  Doc doc{this,
+          "Iteration i gives rows i*batch .. i*batch+batch-1 of the epochs laid end to end, so a "
+          "resumed run goes on where it was without any stored position. Each epoch has its own "
+          "permutation, drawn from (seed, node, epoch). All fields of a row travel along as "
+          "`fields`."};
 
   void run(Step& step) const override {
     const auto data = step.shared(rows, [&] {

@@ -23,10 +23,9 @@ struct Accuracy final : Node {
                   "connect completions, or rewards"}};
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"evaluation", "success rate", "pass@1", "exact match"}};
-  Doc doc{
-      this,
-      "accuracy = right rows / scored rows; standard_error = sqrt(p (1 - p) / n). Absent rows "
-      "are counted, not scored. If both inputs are connected, rewards are used."};
+  Doc doc{this,
+          "accuracy = right rows / scored rows; standard_error = sqrt(p (1 - p) / n). Absent rows "
+          "are counted, not scored. If both inputs are connected, rewards are used."};
 
   void run(Step& step) const override {
     std::int64_t right = 0;

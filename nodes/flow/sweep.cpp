@@ -41,13 +41,12 @@ struct Sweep final : Node {
                "list them in values"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"grid", "ablation", "hyper-parameter", "seeds", "compare"}};
-  Doc doc{
-      this,
-      "Runs one copy of its body per value (times `seeds`), several at once. Each copy has its "
-      "own state and weights; all draw the same random numbers, so that branches differ by the "
-      "value alone (copy k of `seeds` adds k to the seed). Metrics outputs of the body are "
-      "gathered: under the output's name, and in all_metrics and table, with the branch in "
-      "front (shape=par/accuracy). Other outputs of the body are not passed on."};
+  Doc doc{this,
+          "Runs one copy of its body per value (times `seeds`), several at once. Each copy has its "
+          "own state and weights; all draw the same random numbers, so that branches differ by the "
+          "value alone (copy k of `seeds` adds k to the seed). Metrics outputs of the body are "
+          "gathered: under the output's name, and in all_metrics and table, with the branch in "
+          "front (shape=par/accuracy). Other outputs of the body are not passed on."};
 
   void run(Step& step) const override {
     const std::vector<Branch> branches = make_branches();

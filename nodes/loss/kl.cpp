@@ -89,12 +89,11 @@ struct KlLoss final : LossNode {
   Preset trl{
       this, "trl", {{"estimator", "k3"}, {"input_clamp", nullptr}, {"output_clamp", nullptr}}};
   Synonyms words{this, {"KL penalty", "regularisation", "reference model", "k1", "k2", "k3"}};
-  Doc doc{
-      this,
-      "x = log_probs - ref_log_probs per action token [N,T]; loss = coefficient * "
-      "aggregate(kl(x)).\n"
-      "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the "
-      "mask; kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
+  Doc doc{this,
+          "x = log_probs - ref_log_probs per action token [N,T]; loss = coefficient * "
+          "aggregate(kl(x)).\n"
+          "Where a clamp is active the gradient is 0. kl: the estimate per token, 0 outside the "
+          "mask; kl_mean: its mean; kl_clamped: the share of tokens that a clamp holds."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);

@@ -122,16 +122,15 @@ struct PolicyClip final : LossNode {
                    "r1_reward",
                    {{"log_ratio_clamp", 6.907755278982137}, {"aggregate", "seq_mean_token_mean"}}};
   Synonyms words{this, {"PPO", "GRPO", "DAPO", "Dr.GRPO", "surrogate", "clip"}};
-  Doc doc{
-      this,
-      "ratio = exp(log_probs - old_log_probs)\n"
-      "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A "
-      "dual\n"
-      "Where a clamp is active its gradient is 0. What stands outside the mask has no "
-      "influence.\n"
-      "clip_fraction: share of tokens where the clipped branch is larger; clip_fraction_lower: "
-      "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they "
-      "are means over its own tokens."};
+  Doc doc{this,
+          "ratio = exp(log_probs - old_log_probs)\n"
+          "token loss = max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), for A < 0 at most -A "
+          "dual\n"
+          "Where a clamp is active its gradient is 0. What stands outside the mask has no "
+          "influence.\n"
+          "clip_fraction: share of tokens where the clipped branch is larger; clip_fraction_lower: "
+          "share at the dual clip; approx_kl: mean of old - new log-probs. In a micro-batch they "
+          "are means over its own tokens."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return policy_clip_loss(batch,

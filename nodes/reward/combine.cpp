@@ -113,11 +113,10 @@ struct Combine final : Node {
                       "connect reference, or set references"}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"sum", "multi-objective", "weighted", "ensemble", "mixture"}};
-  Doc doc{
-      this,
-      "K rewards [N] of the same rows -> one [N]; each term is multiplied by its weight.\n"
-      "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward "
-      "can make up for another. The parts stay visible as components."};
+  Doc doc{this,
+          "K rewards [N] of the same rows -> one [N]; each term is multiplied by its weight.\n"
+          "log_sigmoid_sum: sum_k w_k log sigmoid(r_k - reference_k), for which no single reward "
+          "can make up for another. The parts stay visible as components."};
 
   void run(Step& step) const override {
     const Features* matrix = step[components];

@@ -130,14 +130,13 @@ struct PrefixMatch final : Node {
                              "sets the other parameters; explicit ones win"};
   Preset verl{this, "verl_digit_completion", {{"end", "repeat_last"}, {"place", "character"}}};
   Synonyms words{this, {"dense reward", "partial credit", "digit completion"}};
-  Doc doc{
-      this,
-      "L = characters of the reference. Each character of the answer that equals the "
-      "reference's, counted from the start and up to the first mismatch, earns 1/(L+1) (1/L "
-      "with end: none) at its own token. rewards [N] are the sums over token_rewards [N,T].\n"
-      "With policy connected its tokenizer says which token holds which character, and special "
-      "tokens inside an answer match nothing. Without it the text must have one character per "
-      "token; rows that have not get all their credit at their last token, with an alarm."};
+  Doc doc{this,
+          "L = characters of the reference. Each character of the answer that equals the "
+          "reference's, counted from the start and up to the first mismatch, earns 1/(L+1) (1/L "
+          "with end: none) at its own token. rewards [N] are the sums over token_rewards [N,T].\n"
+          "With policy connected its tokenizer says which token holds which character, and special "
+          "tokens inside an answer match nothing. Without it the text must have one character per "
+          "token; rows that have not get all their credit at their last token, with an alarm."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

@@ -1,9 +1,6 @@
 #include "nodes/text/matrix_product.h"
 
-#include <ATen/Functions.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace rewardloom {
@@ -146,12 +143,6 @@ void multiply_edge(PanelFunction multiply, Tile t, std::int64_t rows, std::int64
     }
   }
 }
-
-std::atomic<std::int64_t>& interposed_calls() {
-  static std::atomic<std::int64_t> calls{0};
-  return calls;
-}
-
 }  // namespace
 
 PackedMatrix::PackedMatrix(const float* b, std::int64_t inner, std::int64_t columns,
@@ -206,55 +197,4 @@ void matrix_product(std::int64_t rows, const MatrixView& a, const PackedMatrix& 
   }
 }
 
-bool own_matrix_product_in_use() {
-  const std::int64_t before = interposed_calls().load();
-  const at::Tensor a = at::ones({32, 32});
-  at::mm(a, a);
-  return interposed_calls().load() > before;
-}
-
 }  // namespace rewardloom
-
-namespace {
-
-void scale(float* c, std::int64_t rows, std::int64_t columns, std::int64_t stride, float beta) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    for (std::int64_t j = 0; j < columns; ++j) {
-      c[i * stride + j] = beta == 0.0f ? 0.0f : beta * c[i * stride + j];
-    }
-  }
-}
-
-bool transposed(const char* flag) { return *flag != 'n' && *flag != 'N'; }
-
-}  // namespace
-
-/// C = alpha op(A) op(B) + beta C, all column-major, in the Fortran calling convention of BLAS 3.
-/// Seen row-major this is C^T = alpha op(B)^T op(A)^T + beta C^T.
-extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
-                       const int* k, const float* alpha, const float* a, const int* lda,
-                       const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
-extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
-                       const int* k, const float* alpha, const float* a, const int* lda,
-                       const float* b, const int* ldb, const float* beta, float* c,
-                       const int* ldc) {
-  using namespace rewardloom;
-  interposed_calls().fetch_add(1, std::memory_order_relaxed);
-  if (*m == 0 || *n == 0) return;
-  if (*beta != 1.0f) scale(c, *n, *m, *ldc, *beta);
-  if (*k == 0 || *alpha == 0.0f) return;
-  thread_local PackedMatrix right;
-  thread_local std::vector<float> scaled;
-  right.assign(a, *k, *m, transposed(transa) ? 1 : *lda, transposed(transa) ? *lda : 1);
-  MatrixView left{b, transposed(transb) ? 1 : *ldb, transposed(transb) ? *ldb : 1};
-  if (*alpha != 1.0f) {
-    scaled.resize(static_cast<std::size_t>(*n) * *k);
-    for (std::int64_t i = 0; i < *n; ++i) {
-      for (std::int64_t j = 0; j < *k; ++j) {
-        scaled[i * *k + j] = *alpha * b[i * left.row_stride + j * left.column_stride];
-      }
-    }
-    left = {scaled.data(), *k, 1};
-  }
-  matrix_product(*n, left, right, c, *ldc, *beta != 0.0f);
-}

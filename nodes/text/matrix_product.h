@@ -39,9 +39,4 @@ struct MatrixView {
 void matrix_product(std::int64_t rows, const MatrixView& a, const PackedMatrix& b, float* c,
                     std::int64_t c_stride, bool accumulate);
 
-/// LibTorch calls the Fortran routine `sgemm_` of the BLAS that is installed. This library defines
-/// the routine itself: Debian's default BLAS is an order of magnitude slower, and the faster ones
-/// split their sums by thread count. Returns whether LibTorch's products arrive here.
-bool own_matrix_product_in_use();
-
 }  // namespace rewardloom

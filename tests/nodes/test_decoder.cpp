@@ -114,23 +114,6 @@ class TestDecoder : public QObject {
     }
   }
 
-  void libtorch_uses_the_same_products() {
-    for (const bool left : {false, true}) {
-      for (const bool right : {false, true}) {
-        const at::Tensor a =
-            at::randn(left ? std::vector<std::int64_t>{40, 23} : std::vector<std::int64_t>{23, 40});
-        const at::Tensor b = at::randn(right ? std::vector<std::int64_t>{51, 40}
-                                             : std::vector<std::int64_t>{40, 51});
-        const at::Tensor x = left ? a.t() : a, y = right ? b.t() : b;
-        const at::Tensor want = at::mm(x.to(at::kDouble), y.to(at::kDouble));
-        QVERIFY(largest_difference(at::mm(x, y), want) < 1e-4);
-        const at::Tensor sum = at::addmm(want.to(at::kFloat), x, y, 2.0, -0.5);
-        QVERIFY(largest_difference(sum, 1.5 * want) < 1e-4);
-      }
-    }
-    if (!own_matrix_product_in_use()) QWARN("LibTorch brings its own matrix products here");
-  }
-
   void logits_match_the_golden_numbers_data() {
     QTest::addColumn<QString>("model");
     for (const char* name :
