@@ -46,64 +46,77 @@ std::optional<std::vector<BodyEntry>> entries_of(const Json& value, const Json& 
 }  // namespace
 
 void Flattener::add_bodies(int flat) {
-  const NodeDeclaration& type = *graph_.nodes[static_cast<std::size_t>(flat)].type;
-  const Json params = *graph_.nodes[static_cast<std::size_t>(flat)].params;
-  const GraphNode* const once = graph_.nodes[static_cast<std::size_t>(flat)].graph;
-  const std::string name = graph_.nodes[static_cast<std::size_t>(flat)].name;
-  const int order = order_;
+  const FlatNode& node = graph_.nodes[static_cast<std::size_t>(flat)];
+  const NodeDeclaration& type = *node.type;
   std::vector<std::pair<std::size_t, BodyEntry>> bodies;
   std::set<std::string> names;
+  bool complete = true;
   for (std::size_t d = 0; d < type.bodies.size(); ++d) {
     const std::string& parameter = type.bodies[d].parameter;
-    auto entries = entries_of(effective_parameter(type, params, parameter), params);
+    const Json& value = effective_parameter(type, *node.params, parameter);
+    auto entries = entries_of(value, *node.params);
     if (!entries) {
-      graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
-      report(order, name, parameter, "param-type",
+      complete = false;
+      report(node.order, node.name, parameter, "param-type",
              "expects the name of a subgraph, or a list of names or of {\"body\": NAME}, but is " +
-                 effective_parameter(type, params, parameter).dump(),
-             "", once);
+                 value.dump(),
+             "", node.graph);
       continue;
     }
     for (BodyEntry& entry : *entries) {
+      const Subgraph* const subgraph = find_subgraph(entry.subgraph);
+      if (subgraph == nullptr) {
+        complete = false;
+        report_unknown_subgraph(node, parameter, entry.subgraph);
+        continue;
+      }
       names.insert(entry.subgraph);
       bodies.emplace_back(d, std::move(entry));
     }
   }
+  graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = !complete;
   for (const auto& [d, entry] : bodies) {
-    const BodyDeclaration& declaration = type.bodies[d];
-    const Subgraph* const subgraph = find_subgraph(entry.subgraph);
-    if (subgraph == nullptr) {
-      graph_.nodes[static_cast<std::size_t>(flat)].lacks_ports = true;
-      std::vector<std::string> known;
-      for (const Subgraph& s : document_.subgraphs) known.push_back(s.name);
-      report(order, name, declaration.parameter, "unknown-subgraph",
-             fmt::format("there is no subgraph \"{}\" in this file", entry.subgraph),
-             known.empty() ? "the file has no subgraphs"
-                           : "its subgraphs are " + known_names(entry.subgraph, known),
-             once);
-      continue;
-    }
-    const Json& values = effective_parameter(type, params, declaration.values);
-    const Json& vary = effective_parameter(type, params, declaration.vary);
-    const bool copies = !declaration.values.empty() && values.is_array() && !values.empty();
-    bool varies = copies && vary.is_string() && vary != "";
-    if (varies && !subgraph->parameters.contains(vary.get<std::string>())) {
-      std::vector<std::string> known;
-      for (const auto& [key, value] : subgraph->parameters.items()) known.push_back(key);
-      report(order, name, declaration.vary, "unknown-parameter",
-             fmt::format("subgraph {} has no parameter {}", entry.subgraph, vary.dump()),
-             known.empty() ? "it promotes no parameters"
-                           : "its parameters are " + known_names(vary.get<std::string>(), known),
-             once);
-      varies = false;
-    }
-    const std::size_t count = copies ? values.size() : 1;
-    for (std::size_t copy = 0; copy < count; ++copy) {
-      Json with = entry.with;
-      if (varies) with[vary.get<std::string>()] = values[copy];
-      const int part = entry.position * static_cast<int>(count) + static_cast<int>(copy);
-      add_body(flat, static_cast<int>(d), part, entry.entry, *subgraph, with, names.size() == 1);
-    }
+    add_copies(flat, d, entry.position, entry.entry, entry.with, *find_subgraph(entry.subgraph),
+               names.size() == 1);
+  }
+}
+
+void Flattener::report_unknown_subgraph(const FlatNode& node, const std::string& parameter,
+                                        const std::string& subgraph) {
+  std::vector<std::string> known;
+  for (const Subgraph& s : document_.subgraphs) known.push_back(s.name);
+  report(node.order, node.name, parameter, "unknown-subgraph",
+         fmt::format("there is no subgraph \"{}\" in this file", subgraph),
+         known.empty() ? "the file has no subgraphs"
+                       : "its subgraphs are " + known_names(subgraph, known),
+         node.graph);
+}
+
+void Flattener::add_copies(int flat, std::size_t declaration, int position, const Json& entry,
+                           const Json& with, const Subgraph& subgraph, bool alone) {
+  // Adding bodies moves the nodes: nothing of this one is kept by reference.
+  const FlatNode node = graph_.nodes[static_cast<std::size_t>(flat)];
+  const BodyDeclaration& body = node.type->bodies[declaration];
+  const Json& values = effective_parameter(*node.type, *node.params, body.values);
+  const Json& vary = effective_parameter(*node.type, *node.params, body.vary);
+  const bool copies = !body.values.empty() && values.is_array() && !values.empty();
+  bool varies = copies && vary.is_string() && vary != "";
+  if (varies && !subgraph.parameters.contains(vary.get<std::string>())) {
+    std::vector<std::string> known;
+    for (const auto& [key, value] : subgraph.parameters.items()) known.push_back(key);
+    report(node.order, node.name, body.vary, "unknown-parameter",
+           fmt::format("subgraph {} has no parameter {}", subgraph.name, vary.dump()),
+           known.empty() ? "it promotes no parameters"
+                         : "its parameters are " + known_names(vary.get<std::string>(), known),
+           node.graph);
+    varies = false;
+  }
+  const std::size_t count = copies ? values.size() : 1;
+  for (std::size_t copy = 0; copy < count; ++copy) {
+    Json given = with;
+    if (varies) given[vary.get<std::string>()] = values[copy];
+    const int part = position * static_cast<int>(count) + static_cast<int>(copy);
+    add_body(flat, static_cast<int>(declaration), part, entry, subgraph, given, alone);
   }
 }
 

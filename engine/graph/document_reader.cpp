@@ -102,40 +102,42 @@ void DocumentReader::read_top(Json& json) {
       into = std::move(value);
       return true;
     };
-    bool taken = true;
-    if (key == "name") {
-      taken = take_text(document_.name);
-    } else if (key == "about") {
-      taken = take_text(document_.about);
-    } else if (key == "parameters") {
-      taken = take_object(document_.parameters);
-    } else if (key == "settings") {
-      taken = take_object(document_.settings);
-    } else if (key == "placement") {
-      taken = take_object(document_.placement);
-    } else if (key == "layout") {
-      taken = take_object(document_.layout);
-    } else if (key == "nodes") {
-      if (!value.is_object()) {
-        throw Failure({Severity::error,
-                       "json-shape",
-                       {document_.file, "", "nodes"},
-                       "expects an object of nodes by name, but is " + shown(value),
-                       "",
-                       {}});
-      }
-      read_nodes(value, document_.nodes, "");
-    } else if (key == "subgraphs") {
-      taken = expect(value.is_object(), "", key, "an object of subgraphs by name", value);
-      if (taken) {
-        for (auto& [name, subgraph] : value.items()) read_subgraph(name, subgraph);
-      }
-    } else if (key != "rewardloom") {
-      unknown_key("", key, "a graph file", kTopKeys);
-      taken = false;
+    const std::pair<const char*, std::string*> texts[] = {{"name", &document_.name},
+                                                          {"about", &document_.about}};
+    const std::pair<const char*, Json*> objects[] = {{"parameters", &document_.parameters},
+                                                     {"settings", &document_.settings},
+                                                     {"placement", &document_.placement},
+                                                     {"layout", &document_.layout}};
+    bool taken = key == "rewardloom";
+    for (const auto& [name, into] : texts) {
+      if (key == name) taken = take_text(*into);
     }
+    for (const auto& [name, into] : objects) {
+      if (key == name) taken = take_object(*into);
+    }
+    if (key == "nodes" || key == "subgraphs") taken = read_bodies(key, value);
+    const bool known = std::find(kTopKeys.begin(), kTopKeys.end(), key) != kTopKeys.end();
+    if (!known) unknown_key("", key, "a graph file", kTopKeys);
     if (!taken) append_member(document_.other, key, std::move(value));
   }
+}
+
+bool DocumentReader::read_bodies(const std::string& key, Json& value) {
+  if (key == "subgraphs") {
+    if (!expect(value.is_object(), "", key, "an object of subgraphs by name", value)) return false;
+    for (auto& [name, subgraph] : value.items()) read_subgraph(name, subgraph);
+    return true;
+  }
+  if (!value.is_object()) {
+    throw Failure({Severity::error,
+                   "json-shape",
+                   {document_.file, "", "nodes"},
+                   "expects an object of nodes by name, but is " + shown(value),
+                   "",
+                   {}});
+  }
+  read_nodes(value, document_.nodes, "");
+  return true;
 }
 
 void DocumentReader::read_nodes(Json& json, std::vector<GraphNode>& nodes,

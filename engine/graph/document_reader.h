@@ -19,6 +19,7 @@ class DocumentReader {
  private:
   void read_version(Json& json);
   void read_top(Json& json);
+  bool read_bodies(const std::string& key, Json& value);
   void read_nodes(Json& json, std::vector<GraphNode>& nodes, const std::string& prefix);
   GraphNode read_node(std::string name, Json& json, const std::string& place);
   bool read_node_key(GraphNode& node, const std::string& key, Json& value,

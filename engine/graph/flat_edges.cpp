@@ -170,19 +170,9 @@ void Flattener::connect_instance(const FlatInstance& instance) {
 void Flattener::connect_outputs() {
   for (const FlatInstance& instance : graph_.instances) {
     if (instance.subgraph == nullptr) continue;
+    check_input_types(instance);
     const bool outermost = instance.parent < 0 || instance.container >= 0;
     FlatLevel& level = graph_.levels[static_cast<std::size_t>(instance.level)];
-    for (const auto& [type_name, type] : instance.subgraph->inputs) {
-      if (catalogue_.type(type) != nullptr) continue;
-      std::vector<std::string> known;
-      for (const auto& [name, declaration] : catalogue_.types()) known.push_back(name);
-      const std::vector<std::string> near = nearest(type, known);
-      report(
-          instance.order, "subgraph." + instance.subgraph->name, type_name, "unknown-type",
-          fmt::format("there is no port type \"{}\"", type),
-          near.empty() ? "rewardloom nodes lists the port types" : "did you mean " + listed(near),
-          instance.subgraph);
-    }
     for (const auto& [name, reference] : instance.subgraph->outputs) {
       const auto given = declared_or_nothing(instance, reference);
       const auto from = given ? source(instance, reference) : std::nullopt;
@@ -195,21 +185,38 @@ void Flattener::connect_outputs() {
           graph_.slots[static_cast<std::size_t>(container.slot(*port))].aliases.push_back(slot);
         }
       }
-      if (given) continue;
-      const int inside = member(instance, reference.node);
-      const std::vector<std::string> outputs =
-          inside < 0 ? std::vector<std::string>() : outputs_of(instance, inside);
-      if (inside >= 0 && outputs.empty()) continue;  // a node of an unknown type: reported there
-      std::vector<std::string> names;
-      for (const GraphNode& node : *instance.nodes) names.push_back(node.name);
-      report(instance.order, "subgraph." + instance.subgraph->name, name, "unreachable-output",
-             fmt::format("names {}, which does not exist", reference.text()),
-             inside < 0
-                 ? "the nodes of the subgraph are " + known_names(reference.node, names)
-                 : fmt::format("the outputs of {} are {}", reference.node, listed(outputs, "and")),
-             instance.subgraph);
+      if (!given) report_unreachable(instance, name, reference);
     }
   }
+}
+
+void Flattener::check_input_types(const FlatInstance& instance) {
+  for (const auto& [name, type] : instance.subgraph->inputs) {
+    if (catalogue_.type(type) != nullptr) continue;
+    std::vector<std::string> known;
+    for (const auto& [type_name, declaration] : catalogue_.types()) known.push_back(type_name);
+    const std::vector<std::string> near = nearest(type, known);
+    report(instance.order, "subgraph." + instance.subgraph->name, name, "unknown-type",
+           fmt::format("there is no port type \"{}\"", type),
+           near.empty() ? "rewardloom nodes lists the port types" : "did you mean " + listed(near),
+           instance.subgraph);
+  }
+}
+
+void Flattener::report_unreachable(const FlatInstance& instance, const std::string& output,
+                                   const Reference& reference) {
+  const int inside = member(instance, reference.node);
+  const std::vector<std::string> outputs =
+      inside < 0 ? std::vector<std::string>() : outputs_of(instance, inside);
+  if (inside >= 0 && outputs.empty()) return;  // a node of an unknown type: reported there
+  std::vector<std::string> names;
+  for (const GraphNode& node : *instance.nodes) names.push_back(node.name);
+  report(instance.order, "subgraph." + instance.subgraph->name, output, "unreachable-output",
+         fmt::format("names {}, which does not exist", reference.text()),
+         inside < 0
+             ? "the nodes of the subgraph are " + known_names(reference.node, names)
+             : fmt::format("the outputs of {} are {}", reference.node, listed(outputs, "and")),
+         instance.subgraph);
 }
 
 void Flattener::check_type(const FlatInstance& instance, const std::string& name, int order,

@@ -47,6 +47,10 @@ class Flattener {
 
   // containers (container_bodies.cpp)
   void add_bodies(int flat);
+  void report_unknown_subgraph(const FlatNode& node, const std::string& parameter,
+                               const std::string& subgraph);
+  void add_copies(int flat, std::size_t declaration, int position, const Json& entry,
+                  const Json& with, const Subgraph& subgraph, bool alone);
   void add_body(int flat, int declaration, int part, const Json& entry, const Subgraph& subgraph,
                 const Json& with, bool alone);
   void derive_ports(int flat);
@@ -72,6 +76,9 @@ class Flattener {
   void connect_port(FlatNode& node, std::size_t port, const InputEdges& edges);
   void connect_instance(const FlatInstance& instance);
   void connect_outputs();
+  void check_input_types(const FlatInstance& instance);
+  void report_unreachable(const FlatInstance& instance, const std::string& output,
+                          const Reference& reference);
   void check_count(const FlatNode& node, std::size_t port);
   void check_type(const FlatInstance& instance, const std::string& name, int order,
                   const PortDeclaration& port, const Reference& reference, const Declared& given,

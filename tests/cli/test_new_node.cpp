@@ -1,9 +1,8 @@
 // What `rewardloom new node` writes compiles as it is, and its test passes: built here with the
 // commands that built this program.
 #include <QLibraryInfo>
-#include <QRegularExpression>
-#include <fstream>
 
+#include "tests/cli/build_commands.h"
 #include "tests/cli/program.h"
 #include "tests/qt_test.h"
 
@@ -27,24 +26,6 @@ int main(int argc, char** argv) {
 }
 )";
 
-QString build_folder() {
-  return QFileInfo(QFileInfo(QStringLiteral(REWARDLOOM_PROGRAM)).path()).path();
-}
-
-/// The command that compiled a source whose path holds `part`, up to its output.
-QString compile_command(const QString& part) {
-  const QByteArray text = read_all(build_folder() + "/compile_commands.json");
-  if (text.isEmpty()) return {};
-  for (const Json& entry : Json::parse(text.toStdString())) {
-    if (!QString::fromStdString(entry.at("file")).contains(part)) continue;
-    QString command = QString::fromStdString(entry.at("command"));
-    command.remove(QRegularExpression(" -o \\S+ -c \\S+$"));
-    command.remove(QRegularExpression(" '?-DREWARDLOOM_(NODE_ID|NODE_REGISTER|TEST_RUN)=\\S+"));
-    return command;
-  }
-  return {};
-}
-
 }  // namespace
 
 class TestNewNode : public QObject {
@@ -52,17 +33,6 @@ class TestNewNode : public QObject {
   QTemporaryDir temporary;
 
   QString file(const QString& name) const { return temporary.filePath(name); }
-
-  /// Runs a shell command in the build folder; its complaints where it fails.
-  static QByteArray complaint(const QString& command) {
-    QProcess shell;
-    shell.setWorkingDirectory(build_folder());
-    shell.setProcessChannelMode(QProcess::MergedChannels);
-    shell.start("sh", {"-c", command});
-    if (!shell.waitForFinished(300'000)) return "timed out";
-    const QByteArray out = shell.readAll();
-    return shell.exitCode() == 0 ? QByteArray() : "failed: " + out.right(4000);
-  }
 
  private Q_SLOTS:
   void theSkeletonCompilesAndItsTestPasses() {

@@ -1,4 +1,5 @@
-#include <regex>
+#include <QRegularExpression>
+#include <cmath>
 
 #include "engine/graph/checker.h"
 #include "engine/graph/dot.h"
@@ -52,10 +53,10 @@ class Validator {
       return !value.is_array() || value.size() <= rule.get<std::size_t>() ? ""
                                                                           : path + " is too long";
     if (key == "pattern") {
-      return !value.is_string() || std::regex_search(value.get<std::string>(),
-                                                     std::regex(rule.get<std::string>()))
-                 ? ""
-                 : path + " has not the pattern " + rule.get<std::string>();
+      const QRegularExpression pattern(QString::fromStdString(rule.get<std::string>()));
+      const bool fits = !value.is_string() ||
+                        pattern.match(QString::fromStdString(value.get<std::string>())).hasMatch();
+      return fits ? "" : path + " has not the pattern " + rule.get<std::string>();
     }
     if (key == "anyOf" || key == "oneOf") {
       int fits = 0;

@@ -91,6 +91,24 @@ struct Sum final : Node {
   }
 };
 
+/// Waits until `company` nodes of its kind are running at the same time.
+struct Meet final : Node {
+  Output<Scalar> value{this, "value", "1 if they met"};
+  Param<std::int64_t> company{this, "company", 2, "how many must be there"};
+  static std::atomic<std::int64_t>& present() {
+    static std::atomic<std::int64_t> count{0};
+    return count;
+  }
+  void run(Step& step) const override {
+    ++present();
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (present() < company() && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    step[value] = Scalar{present() >= company() ? 1.0 : 0.0};
+  }
+};
+
 /// State behind a handle: a counter.
 struct Counter final : HandleState {
   double value = 0;
@@ -193,6 +211,7 @@ inline Registry test_registry() {
   r.add<Constant>("test.constant", "A constant", "");
   r.add<Draw>("test.draw", "A random number", "");
   r.add<Sum>("test.sum", "A sum", "");
+  r.add<Meet>("test.meet", "A meeting", "");
   r.add<MakeCounter>("test.counter", "A counter", "");
   r.add<ReadCounter>("test.read", "Reads a counter", "");
   r.add<AddToCounter>("test.add", "Adds to a counter", "");
