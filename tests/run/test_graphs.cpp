@@ -38,7 +38,8 @@ Outcome run(const Registry& registry, const fs::path& graph, const fs::path& par
   if (run.execute() != RunEnd::done) throw Failure(*run.failure());
   Outcome outcome;
   outcome.metrics = RunReader(run.folder()).metrics();
-  for (const CheckpointFile& file : list_checkpoints(run.folder() / "checkpoints").back().files) {
+  const CheckpointInfo last = list_checkpoints(run.folder() / "checkpoints").back();
+  for (const CheckpointFile& file : last.files) {
     outcome.checksums.push_back(file.name + " " + file.checksum);
   }
   return outcome;
