@@ -23,6 +23,7 @@
 #include "engine/run/recorder.h"
 #include "engine/run/run.h"
 #include "engine/run/state_store.h"
+#include "nodes/all_nodes.h"
 #include "tests/bench/figures.h"
 
 namespace rewardloom::bench {
@@ -264,6 +265,30 @@ void chain_memory(const Registry& registry) {
                 {"above_base_mb", peak_megabytes() - base}});
 }
 
+/// Step time of the quickstart with and without the recorder, alternating.
+void recording_cost() {
+  Registry registry;
+  register_all_nodes(registry);
+  const fs::path parent = fs::temp_directory_path() / fmt::format("rewardloom-bench-runs-{}", ::getpid());
+  std::vector<double> off, on;
+  for (int round = 0; round < 7; ++round) {
+    for (const bool record : {false, true}) {
+      RunOptions options;
+      options.parent = parent;
+      options.iterations = 12;
+      options.record = record;
+      Run run(Document::load("graphs/grpo-arithmetic.json"), registry, options);
+      if (run.execute() != RunEnd::done) throw Failure(*run.failure());
+      (record ? on : off).push_back(run.info().seconds / 12);
+    }
+  }
+  fs::remove_all(parent);
+  print_figure({{"figure", "recording the quickstart"},
+                {"without_ms", median(off) * 1e3},
+                {"with_ms", median(on) * 1e3},
+                {"share", median(on) / median(off) - 1}});
+}
+
 }  // namespace
 
 void bench_engine(const std::string& only) {
@@ -274,6 +299,7 @@ void bench_engine(const std::string& only) {
   if (wanted("firing")) firing_cost(registry);
   if (wanted("check")) check_speed(registry);
   if (wanted("branches")) branch_speed(registry);
+  if (wanted("recording")) recording_cost();
 }
 
 }  // namespace rewardloom::bench
