@@ -38,8 +38,7 @@ class LiveRun {
       while (!process_.canReadLine()) {
         if (process_.state() == QProcess::NotRunning && !process_.canReadLine())
           return Json::object();
-        process_.waitForReadyRead(1000);
-        if (--patience_ < 0) return Json::object();
+        if (!process_.waitForReadyRead(1000) && --patience_ < 0) return Json::object();
       }
       Json json = Json::parse(process_.readLine().toStdString());
       if (json.at("event") == event) return json;
