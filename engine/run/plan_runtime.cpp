@@ -33,6 +33,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     if (placement.contains("micro_batch")) settings.micro_batch = placement["micro_batch"];
     settings.bodies = plan_node.bodies.size();
     for (const PlanOutput& output : plan_node.outputs) settings.output_names.push_back(output.name);
+    shown_name = std::make_shared<const std::string>(settings.node);
     stream_id = hash_name(plan_node.name);
     make_node();
     stream = owner.environment_.streams.stream_for(settings.device);
@@ -93,6 +94,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   std::vector<std::vector<const Value*>> inputs;
   std::vector<Value> outputs;
   std::vector<int> predecessors;
+  std::shared_ptr<const std::string> shown_name;
   std::uint64_t stream_id = 0;
   std::optional<c10::Stream> stream;
   std::shared_ptr<Ready> ready;  ///< set while work of this iteration may still be on a device
@@ -439,7 +441,7 @@ void PlanRuntime::finish(std::int64_t recorded) {
     }
     if (!node->fired) continue;
     node->row.iteration = recorded;
-    if (recorder) spans.push_back({&node->settings.node, node->thread, node->start, node->end});
+    if (recorder) spans.push_back({node->shown_name, node->thread, node->start, node->end});
   }
   if (recorder && !spans.empty()) recorder->spans(recorded, std::move(spans));
 }

@@ -34,7 +34,7 @@ struct RecorderOptions {
 
 /// One firing of a node, for the trace. Times in seconds since the recorder was made.
 struct Span {
-  const std::string* name;
+  std::shared_ptr<const std::string> name;  ///< outlives the node: the recorder may come to it late
   std::int64_t thread;
   double start;
   double end;
