@@ -27,7 +27,7 @@ def checksums(run):
     last = sorted((run / "checkpoints").glob("[0-9]*"))[-1]
     manifest = json.loads((last / "manifest.json").read_text())
     names = manifest["meta"]["states"]
-    return {names[f["name"].removesuffix(".safetensors")]: f["checksum"] for f in manifest["files"]}
+    return {names[f["name"].removesuffix(".safetensors")]: f["xxh3_128"] for f in manifest["files"]}
 
 
 def main():
