@@ -53,14 +53,14 @@ def main():
     dice = random.Random(arguments.seed)
     killed = finished = 0
     out = work / "killed"
-    while killed < arguments.kills or finished == 0:
+    while True:
         runs = list(out.glob("*/run.json"))
         if runs and json.loads(runs[0].read_text())["state"] == "done":
             finished += 1
+            compare(whole, runs[0].parent)
             if killed >= arguments.kills:
                 break
-            # Done before enough kills: the same comparison, then once more from the start.
-            compare(whole, runs[0].parent)
+            # Done before enough kills: once more from the start.
             out = work / f"killed-{finished}"
             runs = []
         command = base + (["--resume", str(runs[0].parent)] if runs else arguments.graph.split() + settings + ["--out", str(out)])
@@ -77,8 +77,7 @@ def main():
             for folder in out.glob("*"):
                 if not (folder / "run.json").exists():
                     subprocess.run(["rm", "-rf", str(folder)], check=True)
-    compare(whole, next(p.parent for p in out.glob("*/run.json")))
-    print(f"{killed} kills, {finished or 1} complete runs: all metrics and states equal the undisturbed run's")
+    print(f"{killed} kills, {finished} complete runs: all metrics and states equal the undisturbed run's")
 
 
 def compare(whole, other):
