@@ -12,6 +12,7 @@
 
 #include "engine/core/registry.h"
 #include "engine/run/devices.h"
+#include "engine/run/handover.h"
 #include "engine/run/probe_rows.h"
 #include "engine/run/state_store.h"
 #include "engine/run/torch_version.h"
@@ -57,15 +58,21 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   }
   void parallel(std::size_t count, const std::function<void(std::size_t)>& function) override {
     const bool gradients = c10::GradMode::is_enabled();
+    const Handover begun;
+    const Handover ended;
     const auto one = [&](std::size_t i) {
+      begun.take();
       const c10::AutoGradMode mode(gradients);
       function(i);
+      ended.give();
     };
     if (count == 1) return one(0);
+    begun.give();
     // Isolated: a thread that waits here must not start another node inside this one.
     oneapi::tbb::this_task_arena::isolate([&] {
       oneapi::tbb::parallel_for(std::size_t{0}, count, one, oneapi::tbb::simple_partitioner());
     });
+    ended.take();
   }
   NamedValues run_body(std::size_t body, const BodyCall& call) override {
     return owner_.run_body(*this, body, call);
@@ -189,7 +196,7 @@ std::vector<Value> PlanRuntime::run(const std::vector<Value>& inputs, std::int64
     nodes_[static_cast<std::size_t>(node)]->ready_at = start;
     spawn(node);
   }
-  group_.wait();
+  wait_for_spawned();
   poll_devices();
   finish(recorded);
   if (failure_) throw Failure(*failure_);
@@ -199,7 +206,17 @@ std::vector<Value> PlanRuntime::run(const std::vector<Value>& inputs, std::int64
 }
 
 void PlanRuntime::spawn(int node) {
-  group_.run([this, node] { fire_chain(node); });
+  spawned_.give();
+  group_.run([this, node] {
+    spawned_.take();
+    fire_chain(node);
+    fired_.give();
+  });
+}
+
+void PlanRuntime::wait_for_spawned() {
+  group_.wait();
+  fired_.take();
 }
 
 void PlanRuntime::fire_chain(int index) {
@@ -417,7 +434,7 @@ void PlanRuntime::poll_devices() {
       }
     }
     if (any) {
-      group_.wait();
+      wait_for_spawned();
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }

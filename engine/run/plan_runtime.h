@@ -14,6 +14,7 @@
 #include "engine/core/step.h"
 #include "engine/graph/plan.h"
 #include "engine/run/environment.h"
+#include "engine/run/handover.h"
 #include "engine/run/recorder.h"
 #include "engine/run/watchdog.h"
 
@@ -51,6 +52,7 @@ class PlanRuntime {
 
   void prepare(const std::vector<Value>& inputs);
   void spawn(int node);
+  void wait_for_spawned();
   void fire_chain(int node);
   void fire(NodeRuntime& node);
   bool skip_dead(NodeRuntime& node);
@@ -80,6 +82,8 @@ class PlanRuntime {
   std::vector<char> kept_;  ///< slots of nodes whose outputs stay from iteration to iteration
 
   oneapi::tbb::task_group group_;
+  Handover spawned_;
+  Handover fired_;
   std::int64_t iteration_ = 0;
   std::int64_t recorded_ = 0;
   std::uint64_t seed_ = 0;

@@ -16,6 +16,7 @@
 #include "engine/graph/settings.h"
 #include "engine/io/checkpoint_files.h"
 #include "engine/run/devices.h"
+#include "engine/run/handover.h"
 #include "engine/run/plan_runtime.h"
 #include "engine/run/recorder.h"
 #include "engine/run/state_store.h"
@@ -223,7 +224,15 @@ RunEnd Run::execute() {
 
 void Run::run_iteration(std::int64_t iteration) {
   const auto start = std::chrono::steady_clock::now();
-  parts_->arena->execute([&] { parts_->runtime->run({}, iteration, iteration, info_.seed); });
+  const Handover begun;
+  const Handover ended;
+  begun.give();
+  parts_->arena->execute([&] {
+    begun.take();
+    parts_->runtime->run({}, iteration, iteration, info_.seed);
+    ended.give();
+  });
+  ended.take();
   completed_ = iteration + 1;
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
