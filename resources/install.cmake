@@ -17,3 +17,6 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/RewardLoomConfigVersion.cma
   COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/RewardLoomConfig.cmake ${CMAKE_BINARY_DIR}/RewardLoomConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/RewardLoom)
+if(TARGET rewardloom_bench)
+  install(TARGETS rewardloom_bench RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/rewardloom)
+endif()

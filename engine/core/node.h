@@ -389,6 +389,13 @@ class LossBatch {
 
  private:
   std::vector<std::pair<std::string, at::Tensor>> values_;
+
+ public:
+  /// Of losses on pairs; where it is not given, total_sequences counts the pairs.
+  std::optional<double> total_pairs;
+  /// Of losses whose mean is over neither tokens, rows nor pairs: the sum of what it is over (weights,
+  /// labels, groups), which the loss's documentation names.
+  std::optional<double> total_weight;
 };
 
 /// `loss` is a scalar with gradient; `outputs` are further scalars or tensors, detached.

@@ -137,7 +137,9 @@ EvaluateResult evaluate_loss(const LossNode& node, const Package& inputs) {
   LossBatch batch;
   batch.total_tokens = taken_scalar(given, "total_tokens");
   batch.total_sequences = taken_scalar(given, "total_sequences");
-  std::vector<std::string> known{"total_tokens", "total_sequences"};
+  batch.total_pairs = taken_scalar(given, "total_pairs");
+  batch.total_weight = taken_scalar(given, "total_weight");
+  std::vector<std::string> known{"total_tokens", "total_sequences", "total_pairs", "total_weight"};
   for (const LossArgumentDeclaration& argument : node.arguments()) known.push_back(argument.name);
 
   const at::AutoGradMode gradients(true);

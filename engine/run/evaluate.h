@@ -32,7 +32,7 @@ struct EvaluateResult {
 /// A field's name must be unique among the ports, except that one that stands beside a main field
 /// (`mask`, `group`) goes to every port that other keys name. For completions `mask` stands for
 /// `kinds`: action where it is true. A loss takes its arguments by name, and the scalars
-/// total_tokens and total_sequences. Failure `unknown-input`, `ambiguous-input`, `missing-input`,
+/// total_tokens, total_sequences, total_pairs and total_weight. Failure `unknown-input`, `ambiguous-input`, `missing-input`,
 /// `bad-shape`, and those of the node.
 EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,
                         const Package& inputs, const EvaluateOptions& options = {});

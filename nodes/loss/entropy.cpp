@@ -47,14 +47,8 @@ struct EntropyLoss final : LossNode {
  private:
   static at::Tensor entropy_of(const LossBatch& batch, const at::Tensor& mask) {
     if (batch.has("entropy")) return masked_argument(batch, "entropy", mask);
-    const at::Tensor& z = batch.at("logits");
-    if (z.dim() != 3 || z.size(0) != mask.size(0) || z.size(1) != mask.size(1)) {
-      throw Failure("bad-shape",
-                    c10::str("logits are ", z.sizes(), ", but the mask is ", mask.sizes()),
-                    "logits are [N,T,V] for the same rows and tokens as the mask");
-    }
-    const at::Tensor zero = at::zeros({}, z.options().requires_grad(false));
-    return at::where(mask, token_entropy(at::where(mask.unsqueeze(-1), z, zero)), zero);
+    const at::Tensor h = token_entropy(logits_argument(batch, "logits", mask));
+    return at::where(mask, h, at::zeros({}, h.options().requires_grad(false)));
   }
 };
 
