@@ -1,0 +1,466 @@
+#include "editor/document/graph_edits.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "editor/document/graph_layout.h"
+#include "engine/core/problem.h"
+
+namespace rewardloom {
+namespace {
+
+InputEdges* inputOf(GraphNode& node, const std::string& port) {
+  for (InputEdges& input : node.inputs) {
+    if (input.port == port) return &input;
+  }
+  return nullptr;
+}
+
+void dropEmptyInputs(GraphNode& node) {
+  std::erase_if(node.inputs, [](const InputEdges& input) { return input.from.empty(); });
+}
+
+bool isVariadic(const Document& document, const Scope& scope, const GraphNode& node,
+                const std::string& port, const Catalogue& catalogue) {
+  for (const ShownPort& shown : portsOf(document, scope, node, catalogue).inputs) {
+    if (shown.name == port) return shown.variadic;
+  }
+  return false;
+}
+
+/// Calls `visit` for every reference of the scope, those of a subgraph's outputs included.
+void forEachReference(Document& document, const Scope& scope,
+                      const std::function<void(Reference&)>& visit) {
+  for (GraphNode& node : nodesOf(document, scope)) {
+    for (InputEdges& input : node.inputs) {
+      for (Reference& reference : input.from) visit(reference);
+    }
+  }
+  if (Subgraph* subgraph = scope.empty() ? nullptr : document.subgraph(scope)) {
+    for (auto& [name, reference] : subgraph->outputs) visit(reference);
+  }
+}
+
+std::string typeOfOutput(const Document& document, const Scope& scope, const Reference& from,
+                         const Catalogue& catalogue) {
+  const GraphNode* node = findNode(document, scope, from.node);
+  if (!node) return {};
+  for (const ShownPort& port : portsOf(document, scope, *node, catalogue).outputs) {
+    if (port.name == from.port) return port.type;
+  }
+  return {};
+}
+
+/// What could stand in for an output of a node that goes away: the source of its first input of the
+/// same type.
+std::optional<Reference> substituteFor(const Document& document, const Scope& scope,
+                                       const GraphNode& node, const std::string& output,
+                                       const Catalogue& catalogue) {
+  const ShownPorts ports = portsOf(document, scope, node, catalogue);
+  const auto gone = std::find_if(ports.outputs.begin(), ports.outputs.end(),
+                                 [&](const ShownPort& port) { return port.name == output; });
+  if (gone == ports.outputs.end() || gone->type.empty()) return std::nullopt;
+  for (const ShownPort& port : ports.inputs) {
+    const InputEdges* edges = node.input(port.name);
+    if (port.type == gone->type && edges && edges->from.size() == 1) return edges->from[0];
+  }
+  return std::nullopt;
+}
+
+void healAround(Document& document, const Scope& scope, const GraphNode& gone,
+                const Catalogue& catalogue) {
+  const Document before = document;
+  forEachReference(document, scope, [&](Reference& reference) {
+    if (reference.node != gone.name) return;
+    if (const auto other = substituteFor(before, scope, gone, reference.port, catalogue)) {
+      reference = *other;
+    }
+  });
+}
+
+Json copyJson(const Document& document, const Scope& scope,
+              const std::vector<std::string>& names) {
+  Document part;
+  part.name = "nodes of " + document.name;
+  for (const GraphNode& node : nodesOf(document, scope)) {
+    if (std::find(names.begin(), names.end(), node.name) == names.end()) continue;
+    part.nodes.push_back(node);
+    if (const auto at = position(document, scope, node.name)) {
+      setPosition(part, {}, node.name, *at);
+    }
+    const auto placed = document.placement.find(node.name);
+    if (scope.empty() && placed != document.placement.end()) part.placement[node.name] = *placed;
+  }
+  std::vector<std::string> wanted;
+  for (const GraphNode& node : part.nodes) {
+    if (const auto name = node.subgraph()) wanted.emplace_back(*name);
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const Subgraph* subgraph = document.subgraph(wanted[i]);
+    if (!subgraph || part.subgraph(wanted[i])) continue;
+    part.subgraphs.push_back(*subgraph);
+    for (const GraphNode& node : subgraph->nodes) {
+      if (const auto name = node.subgraph()) wanted.emplace_back(*name);
+    }
+  }
+  return part.to_json();
+}
+
+QPointF cornerOf(const Document& document) {
+  std::optional<QPointF> corner;
+  for (const GraphNode& node : document.nodes) {
+    const auto at = position(document, {}, node.name);
+    if (!at) continue;
+    corner = corner ? QPointF(std::min(corner->x(), at->x()), std::min(corner->y(), at->y())) : *at;
+  }
+  return corner.value_or(QPointF());
+}
+
+}  // namespace
+
+const std::vector<GraphNode>& nodesOf(const Document& document, const Scope& scope) {
+  if (scope.empty()) return document.nodes;
+  static const std::vector<GraphNode> none;
+  const Subgraph* subgraph = document.subgraph(scope);
+  return subgraph ? subgraph->nodes : none;
+}
+
+std::vector<GraphNode>& nodesOf(Document& document, const Scope& scope) {
+  if (scope.empty()) return document.nodes;
+  Subgraph* subgraph = document.subgraph(scope);
+  if (subgraph) return subgraph->nodes;
+  throw Failure("unknown-subgraph", fmt::format("there is no subgraph \"{}\" any more", scope));
+}
+
+const GraphNode* findNode(const Document& document, const Scope& scope, std::string_view name) {
+  for (const GraphNode& node : nodesOf(document, scope)) {
+    if (node.name == name) return &node;
+  }
+  return nullptr;
+}
+
+GraphNode* findNode(Document& document, const Scope& scope, std::string_view name) {
+  return const_cast<GraphNode*>(findNode(std::as_const(document), scope, name));
+}
+
+std::vector<Wire> wiresOf(const Document& document, const Scope& scope) {
+  std::vector<Wire> wires;
+  for (const GraphNode& node : nodesOf(document, scope)) {
+    for (const InputEdges& input : node.inputs) {
+      for (const Reference& from : input.from) wires.push_back({from, node.name, input.port});
+    }
+  }
+  return wires;
+}
+
+std::string freeName(const Document& document, const Scope& scope, const std::string& base) {
+  std::set<std::string_view> taken{"inputs", "outputs"};
+  for (const GraphNode& node : nodesOf(document, scope)) taken.insert(node.name);
+  if (!taken.contains(base)) return base;
+  for (int i = 2;; ++i) {
+    const std::string name = fmt::format("{}_{}", base, i);
+    if (!taken.contains(name)) return name;
+  }
+}
+
+std::string nameForType(const std::string& type) {
+  const std::size_t dot = type.rfind('.');
+  return dot == std::string::npos ? type : type.substr(dot + 1);
+}
+
+std::optional<QString> faultOfName(const Document& document, const Scope& scope,
+                                   const std::string& name) {
+  static const std::regex allowed("[A-Za-z_][A-Za-z0-9_-]*");
+  if (!std::regex_match(name, allowed)) {
+    return QStringLiteral("a name has letters, digits, _ and -, and starts with a letter");
+  }
+  if (name == "inputs" || findNode(document, scope, name)) {
+    return QStringLiteral("\"%1\" is taken").arg(QString::fromStdString(name));
+  }
+  return std::nullopt;
+}
+
+std::string addNode(Document& document, const Scope& scope, const std::string& type, QPointF at) {
+  GraphNode node;
+  node.name = freeName(document, scope, nameForType(type));
+  node.type = type;
+  const std::string name = node.name;
+  nodesOf(document, scope).push_back(std::move(node));
+  setPosition(document, scope, name, at);
+  return name;
+}
+
+void removeNodes(Document& document, const Scope& scope, const std::vector<std::string>& names,
+                 bool heal, const Catalogue& catalogue) {
+  for (const std::string& name : names) {
+    const GraphNode* node = findNode(std::as_const(document), scope, name);
+    if (!node) continue;
+    if (heal) healAround(document, scope, GraphNode(*node), catalogue);
+  }
+  const std::set<std::string> gone(names.begin(), names.end());
+  auto& nodes = nodesOf(document, scope);
+  std::erase_if(nodes, [&](const GraphNode& node) { return gone.contains(node.name); });
+  for (GraphNode& node : nodes) {
+    bool touched = false;
+    for (InputEdges& input : node.inputs) {
+      touched = std::erase_if(input.from, [&](const Reference& from) {
+                  return gone.contains(from.node);
+                }) > 0 || touched;
+    }
+    if (touched) dropEmptyInputs(node);
+  }
+  if (Subgraph* subgraph = scope.empty() ? nullptr : document.subgraph(scope)) {
+    std::erase_if(subgraph->outputs,
+                  [&](const auto& output) { return gone.contains(output.second.node); });
+  }
+  std::vector<Frame> left = frames(document, scope);
+  for (Frame& frame : left) {
+    std::erase_if(frame.around, [&](const std::string& name) { return gone.contains(name); });
+  }
+  std::erase_if(left, [](const Frame& frame) { return frame.around.empty(); });
+  if (left != frames(document, scope)) setFrames(document, scope, left);
+  for (const std::string& name : names) {
+    forgetPosition(document, scope, name);
+    setCollapsed(document, scope, name, false);
+    if (scope.empty()) document.placement.erase(name);
+  }
+}
+
+void renameNode(Document& document, const Scope& scope, const std::string& from,
+                const std::string& to) {
+  GraphNode* node = findNode(document, scope, from);
+  if (!node || from == to) return;
+  node->name = to;
+  forEachReference(document, scope, [&](Reference& reference) {
+    if (reference.node == from) reference.node = to;
+  });
+  renamePosition(document, scope, from, to);
+  if (!scope.empty() || !document.placement.contains(from)) return;
+  document.placement[to] = Json(document.placement[from]);
+  document.placement.erase(from);
+}
+
+void connectPorts(Document& document, const Scope& scope, const Wire& wire,
+                  const Catalogue& catalogue) {
+  GraphNode* node = findNode(document, scope, wire.node);
+  if (!node) return;
+  const bool variadic = isVariadic(document, scope, *node, wire.port, catalogue);
+  InputEdges* input = inputOf(*node, wire.port);
+  if (!input) {
+    node->inputs.push_back({wire.port, {wire.from}, variadic});
+    return;
+  }
+  if (!variadic) {
+    input->from = {wire.from};
+    input->list = false;
+    return;
+  }
+  const bool there =
+      std::find(input->from.begin(), input->from.end(), wire.from) != input->from.end();
+  if (!there) input->from.push_back(wire.from);
+  input->list = true;
+}
+
+void disconnectPorts(Document& document, const Scope& scope, const Wire& wire) {
+  GraphNode* node = findNode(document, scope, wire.node);
+  InputEdges* input = node ? inputOf(*node, wire.port) : nullptr;
+  if (!input) return;
+  std::erase(input->from, wire.from);
+  dropEmptyInputs(*node);
+}
+
+void moveWires(Document& document, const Scope& scope, const Reference& from,
+               const Reference& to) {
+  forEachReference(document, scope, [&](Reference& reference) {
+    if (reference == from) reference = to;
+  });
+}
+
+void setParameter(Document& document, const Scope& scope, const std::string& node,
+                  const std::string& parameter, const Json& value) {
+  if (GraphNode* found = findNode(document, scope, node)) found->params[parameter] = value;
+}
+
+void resetParameter(Document& document, const Scope& scope, const std::string& node,
+                    const std::string& parameter) {
+  if (GraphNode* found = findNode(document, scope, node)) found->params.erase(parameter);
+}
+
+std::string makeGraphParameter(Document& document, const Scope& scope, const std::string& node,
+                               const std::string& parameter, const Json& value) {
+  Json* parameters = &document.parameters;
+  if (!scope.empty()) {
+    Subgraph* subgraph = document.subgraph(scope);
+    if (!subgraph) return {};
+    parameters = &subgraph->parameters;
+  }
+  std::string name = parameter;
+  for (int i = 2; parameters->contains(name); ++i) name = fmt::format("{}_{}", parameter, i);
+  (*parameters)[name] = value;
+  setParameter(document, scope, node, parameter, "$" + name);
+  return name;
+}
+
+std::vector<std::string> duplicateNodes(Document& document, const Scope& scope,
+                                        const std::vector<std::string>& names, QPointF shift,
+                                        bool keepInputs) {
+  std::map<std::string, std::string> renamed;
+  std::vector<std::string> made;
+  for (const std::string& name : names) {
+    const GraphNode* original = findNode(std::as_const(document), scope, name);
+    if (!original) continue;
+    GraphNode copy = *original;
+    copy.name = freeName(document, scope, name);
+    renamed[name] = copy.name;
+    made.push_back(copy.name);
+    const QPointF at = position(document, scope, name).value_or(QPointF()) + shift;
+    setPosition(document, scope, copy.name, at);
+    nodesOf(document, scope).push_back(std::move(copy));
+  }
+  for (const std::string& name : made) {
+    GraphNode* node = findNode(document, scope, name);
+    for (InputEdges& input : node->inputs) {
+      std::erase_if(input.from, [&](const Reference& from) {
+        return !keepInputs && !renamed.contains(from.node);
+      });
+      for (Reference& from : input.from) {
+        if (const auto it = renamed.find(from.node); it != renamed.end()) from.node = it->second;
+      }
+    }
+    dropEmptyInputs(*node);
+  }
+  return made;
+}
+
+QString copyText(const Document& document, const Scope& scope,
+                 const std::vector<std::string>& names) {
+  Document part = Document::parse(copyJson(document, scope, names).dump());
+  return QString::fromStdString(part.canonical_text());
+}
+
+PasteResult pasteText(Document& document, const Scope& scope, const QString& text, QPointF at) {
+  Document part;
+  try {
+    part = Document::parse(text.toStdString());
+  } catch (const Failure& failure) {
+    throw Failure("paste-no-graph",
+                  fmt::format("this is no graph or part of one: {}", failure.problem().text),
+                  "copy nodes in the editor, or a whole graph file's text");
+  }
+  PasteResult result;
+  const QPointF corner = cornerOf(part);
+  std::map<std::string, std::string> renamed;
+  for (const Subgraph& subgraph : part.subgraphs) {
+    const Subgraph* own = document.subgraph(subgraph.name);
+    if (own && *own == subgraph) continue;
+    if (own) {
+      result.remarks.push_back(QStringLiteral("subgraph %1 exists with other content: the graph's own is used")
+                                   .arg(QString::fromStdString(subgraph.name)));
+      continue;
+    }
+    document.subgraphs.push_back(subgraph);
+  }
+  for (const GraphNode& node : part.nodes) {
+    GraphNode copy = node;
+    copy.name = freeName(document, scope, node.name);
+    renamed[node.name] = copy.name;
+    result.names.push_back(copy.name);
+    const QPointF offset = position(part, {}, node.name).value_or(corner) - corner;
+    setPosition(document, scope, copy.name, at + offset);
+    nodesOf(document, scope).push_back(std::move(copy));
+  }
+  for (const std::string& name : result.names) {
+    GraphNode* node = findNode(document, scope, name);
+    for (InputEdges& input : node->inputs) {
+      for (Reference& from : input.from) {
+        const auto it = renamed.find(from.node);
+        if (it != renamed.end()) from.node = it->second;
+      }
+      std::erase_if(input.from, [&](const Reference& from) {
+        if (findNode(std::as_const(document), scope, from.node)) return false;
+        result.remarks.push_back(QStringLiteral("%1.%2: there is no %3 here")
+                                     .arg(QString::fromStdString(name),
+                                          QString::fromStdString(input.port),
+                                          QString::fromStdString(from.text())));
+        return true;
+      });
+    }
+    dropEmptyInputs(*node);
+  }
+  return result;
+}
+
+std::string makeSubgraph(Document& document, const Scope& scope,
+                         const std::vector<std::string>& names, const std::string& title,
+                         const Catalogue& catalogue) {
+  const std::set<std::string> inside(names.begin(), names.end());
+  Subgraph subgraph;
+  subgraph.name = title;
+  for (int i = 2; document.subgraph(subgraph.name); ++i) {
+    subgraph.name = fmt::format("{}_{}", title, i);
+  }
+  GraphNode call;
+  call.type = "subgraph." + subgraph.name;
+  call.name = freeName(document, scope, subgraph.name);
+  std::map<std::string, std::string> inputFor;   // outside source -> the subgraph's input
+  std::map<std::string, std::string> outputFor;  // inside source -> the subgraph's output
+  const auto freePort = [](const auto& list, const std::string& base) {
+    std::string name = base;
+    for (int i = 2; std::any_of(list.begin(), list.end(),
+                                [&](const auto& item) { return item.first == name; });
+         ++i) {
+      name = fmt::format("{}_{}", base, i);
+    }
+    return name;
+  };
+  QPointF corner(0, 0);
+  if (!names.empty()) corner = position(document, scope, names[0]).value_or(QPointF());
+  for (const GraphNode& node : nodesOf(document, scope)) {
+    if (!inside.contains(node.name)) continue;
+    GraphNode moved = node;
+    for (InputEdges& input : moved.inputs) {
+      for (Reference& from : input.from) {
+        if (inside.contains(from.node)) continue;
+        const std::string source = from.text();
+        if (!inputFor.contains(source)) {
+          const std::string port = freePort(subgraph.inputs, from.port);
+          inputFor[source] = port;
+          subgraph.inputs.emplace_back(port, typeOfOutput(document, scope, from, catalogue));
+          call.inputs.push_back({port, {from}, false});
+        }
+        from = {"inputs", inputFor[source]};
+      }
+    }
+    subgraph.nodes.push_back(std::move(moved));
+  }
+  const Document before = document;
+  std::vector<GraphNode>& nodes = nodesOf(document, scope);
+  std::erase_if(nodes, [&](const GraphNode& node) { return inside.contains(node.name); });
+  const std::string callName = call.name;
+  nodes.push_back(std::move(call));
+  forEachReference(document, scope, [&](Reference& reference) {
+    if (!inside.contains(reference.node)) return;
+    const std::string source = reference.text();
+    if (!outputFor.contains(source)) {
+      outputFor[source] = freePort(subgraph.outputs, reference.port);
+      subgraph.outputs.emplace_back(outputFor[source], reference);
+    }
+    reference = {callName, outputFor[source]};
+  });
+  document.subgraphs.push_back(subgraph);
+  for (const std::string& name : names) {
+    if (const auto at = position(before, scope, name)) {
+      setPosition(document, subgraph.name, name, *at - corner);
+    }
+    forgetPosition(document, scope, name);
+    if (scope.empty()) document.placement.erase(name);
+  }
+  setPosition(document, scope, callName, corner);
+  return callName;
+}
+
+}  // namespace rewardloom

@@ -1,0 +1,53 @@
+// The journal of unsaved work: what is on the screen reaches the disk within a second, and is offered
+// again after a crash.
+#pragma once
+#include <QObject>
+#include <QString>
+#include <QTimer>
+#include <vector>
+
+#include "editor/document/graph_model.h"
+
+namespace rewardloom {
+
+/// Unsaved work that an editor left behind.
+struct Recovery {
+  QString journal;  ///< the file that holds it
+  QString path;     ///< the graph file it belongs to, or empty
+  QString title;
+  qint64 modified = 0;  ///< seconds since 1970
+};
+
+/// Keeps the journal of one open document while it lives; removes it when the document is saved or
+/// closed in order.
+class Journal final : public QObject {
+  Q_OBJECT
+
+ public:
+  Journal(GraphModel& model, QString folder, QObject* parent = nullptr);
+  ~Journal() override;
+
+  QString file() const { return file_; }
+  /// Writes now what waits. Problems (a full disk) are reported once by `failed`.
+  void flush();
+  void discard();
+
+  /// Journals in `folder` of processes that are gone.
+  static std::vector<Recovery> left(const QString& folder);
+  /// The document that a journal holds. Throws Failure.
+  static Document read(const Recovery& recovery);
+  static void remove(const Recovery& recovery);
+  static QString standardFolder();
+
+ Q_SIGNALS:
+  void failed(const QString& text);
+
+ private:
+  GraphModel& model_;
+  QString folder_;
+  QString file_;
+  QTimer timer_;
+  bool complained_ = false;
+};
+
+}  // namespace rewardloom

@@ -1,0 +1,91 @@
+// rewardloom-editor [GRAPH|RUN...]
+#include <QApplication>
+#include <QCommandLineParser>
+#include <QFileInfo>
+#include <QProcess>
+#include <QStandardPaths>
+
+#include "editor/document/journal.h"
+#include "editor/window/main_window.h"
+#include "engine/core/problem.h"
+#include "engine/io/durable_file.h"
+
+namespace rewardloom {
+namespace {
+
+QString firstExisting(const QStringList& paths) {
+  for (const QString& path : paths) {
+    if (QFileInfo::exists(path)) return QFileInfo(path).absoluteFilePath();
+  }
+  return {};
+}
+
+/// The node types: written at build time, or asked of the program (plug-ins, a moved installation).
+Catalogue readCatalogue(const QString& program, const QStringList& plugins) {
+  const QString folder = QCoreApplication::applicationDirPath();
+  const QString written = firstExisting({folder + QStringLiteral("/../share/rewardloom/nodes.json"),
+                                         folder + QStringLiteral("/../generated/nodes.json")});
+  if (plugins.isEmpty() && !written.isEmpty()) {
+    return Catalogue::from_json(Json::parse(read_file(written.toStdString())));
+  }
+  QStringList arguments{QStringLiteral("nodes"), QStringLiteral("--json")};
+  for (const QString& plugin : plugins) arguments << QStringLiteral("--plugin") << plugin;
+  QProcess process;
+  process.start(program, arguments);
+  if (!process.waitForFinished(60000) || process.exitCode() != 0) {
+    throw Failure("catalogue-missing",
+                  "the node types could not be read from " + program.toStdString() + ": " +
+                      process.readAllStandardError().toStdString(),
+                  "build or install the program rewardloom beside the editor");
+  }
+  return Catalogue::from_json(Json::parse(process.readAllStandardOutput().toStdString()));
+}
+
+int editorMain(QApplication& app) {
+  QCommandLineParser parser;
+  parser.setApplicationDescription(
+      QStringLiteral("Designs reward-driven training pipelines and watches their rewards."));
+  parser.addHelpOption();
+  parser.addVersionOption();
+  parser.addPositionalArgument(QStringLiteral("files"), QStringLiteral("graph files or run folders"),
+                               QStringLiteral("[GRAPH|RUN...]"));
+  const QCommandLineOption plugin(QStringLiteral("plugin"), QStringLiteral("a plug-in with more node types"),
+                                  QStringLiteral("FILE"));
+  const QCommandLineOption runs(QStringLiteral("runs"), QStringLiteral("where runs are written (runs)"),
+                                QStringLiteral("DIR"), QStringLiteral("runs"));
+  parser.addOption(plugin);
+  parser.addOption(runs);
+  parser.process(app);
+  const QString folder = QCoreApplication::applicationDirPath();
+  EditorPaths paths;
+  paths.program = firstExisting({folder + QStringLiteral("/rewardloom")});
+  if (paths.program.isEmpty()) {
+    paths.program = QStandardPaths::findExecutable(QStringLiteral("rewardloom"));
+  }
+  paths.graphs = firstExisting({QStringLiteral("graphs"), folder + QStringLiteral("/../../graphs"),
+                                folder + QStringLiteral("/../share/rewardloom/graphs")});
+  paths.runs = QFileInfo(parser.value(runs)).absoluteFilePath();
+  paths.journals = Journal::standardFolder();
+  auto catalogue = std::make_shared<const Catalogue>(readCatalogue(paths.program, parser.values(plugin)));
+  MainWindow window(std::move(catalogue), paths);
+  window.show();
+  window.offerRecovery();
+  for (const QString& file : parser.positionalArguments()) window.openPath(file);
+  return QApplication::exec();
+}
+
+}  // namespace
+}  // namespace rewardloom
+
+int main(int argc, char** argv) {
+  QApplication app(argc, argv);
+  QApplication::setOrganizationName(QStringLiteral("RewardLoom"));
+  QApplication::setApplicationName(QStringLiteral("rewardloom-editor"));
+  QApplication::setStyle(QStringLiteral("Fusion"));
+  try {
+    return rewardloom::editorMain(app);
+  } catch (const rewardloom::Failure& failure) {
+    qCritical("%s", rewardloom::format(failure.problem()).c_str());
+    return 1;
+  }
+}

@@ -1,0 +1,277 @@
+#include "editor/panels/parameter_panel.h"
+
+#include <QFormLayout>
+#include <QLabel>
+#include <QLineEdit>
+#include <QMenu>
+#include <QPlainTextEdit>
+#include <QToolButton>
+#include <QVBoxLayout>
+#include <algorithm>
+
+#include "editor/panels/value_editor.h"
+#include "engine/graph/settings.h"
+
+namespace rewardloom {
+
+ParameterPanel::ParameterPanel(QWidget* parent) : QScrollArea(parent) {
+  setWidgetResizable(true);
+  setFrameShape(QFrame::NoFrame);
+  setMinimumWidth(280);
+  setAccessibleName(tr("Parameters"));
+}
+
+void ParameterPanel::setModel(GraphModel* model) {
+  if (model_) model_->disconnect(this);
+  model_ = model;
+  nodes_.clear();
+  if (model_) {
+    const auto refresh = [this] {
+      if (!editing_) rebuild();
+    };
+    connect(model_, &GraphModel::edited, this, refresh);
+    connect(model_, &GraphModel::replaced, this, refresh);
+  }
+  rebuild();
+}
+
+void ParameterPanel::show(const Scope& scope, std::vector<std::string> nodes) {
+  if (scope == scope_ && nodes == nodes_) return;
+  scope_ = scope;
+  nodes_ = std::move(nodes);
+  rebuild();
+}
+
+void ParameterPanel::focusParameter(const QString& name) {
+  for (QWidget* widget : widget()->findChildren<QWidget*>()) {
+    if (widget->accessibleName() != name) continue;
+    ensureWidgetVisible(widget);
+    widget->setFocus();
+    return;
+  }
+}
+
+bool ParameterPanel::isSet(const std::string& node, const std::string& parameter) const {
+  const GraphNode* found = findNode(model_->document(), scope_, node);
+  return found && found->params.contains(parameter);
+}
+
+Json ParameterPanel::valueOf(const std::string& node, const ParameterDeclaration& parameter) const {
+  const GraphNode* found = findNode(model_->document(), scope_, node);
+  if (!found) return parameter.default_value;
+  return found->params.contains(parameter.name) ? found->params[parameter.name]
+                                                : parameter.default_value;
+}
+
+std::vector<const ParameterDeclaration*> ParameterPanel::common() const {
+  std::vector<const ParameterDeclaration*> list;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const GraphNode* node = findNode(model_->document(), scope_, nodes_[i]);
+    const NodeDeclaration* type = node ? model_->catalogue().node(node->type) : nullptr;
+    if (!type) return {};
+    if (i == 0) {
+      for (const ParameterDeclaration& parameter : type->params) list.push_back(&parameter);
+      continue;
+    }
+    std::erase_if(list, [&](const ParameterDeclaration* parameter) {
+      const ParameterDeclaration* other = type->param(parameter->name);
+      return !other || other->kind != parameter->kind;
+    });
+  }
+  return list;
+}
+
+void ParameterPanel::rebuild() {
+  auto* content = new QWidget;
+  auto* layout = new QVBoxLayout(content);
+  layout->setContentsMargins(12, 10, 12, 10);
+  layout->setSpacing(8);
+  if (model_) {
+    std::erase_if(nodes_, [&](const std::string& name) {
+      return !findNode(model_->document(), scope_, name);
+    });
+    if (nodes_.empty()) {
+      addGraphSettings(*layout);
+    } else {
+      addHeader(*layout);
+      addParameters(*layout);
+    }
+  }
+  layout->addStretch(1);
+  // The old widgets may be in the middle of the very signal that led here.
+  if (QWidget* old = takeWidget()) old->deleteLater();
+  setWidget(content);
+}
+
+void ParameterPanel::addHeader(QVBoxLayout& layout) {
+  if (nodes_.size() > 1) {
+    layout.addWidget(new QLabel(tr("<b>%1 nodes</b>: what they have in common").arg(nodes_.size())));
+    return;
+  }
+  const GraphNode* node = findNode(model_->document(), scope_, nodes_[0]);
+  auto* name = new QLineEdit(QString::fromStdString(node->name));
+  name->setAccessibleName(tr("Node name"));
+  QFont font = name->font();
+  font.setBold(true);
+  name->setFont(font);
+  layout.addWidget(name);
+  const std::string before = node->name;
+  connect(name, &QLineEdit::editingFinished, this, [this, name, before] {
+    const std::string after = name->text().trimmed().toStdString();
+    if (after == before) return;
+    if (const auto fault = faultOfName(model_->document(), scope_, after)) {
+      Q_EMIT statusText(*fault);
+      name->setText(QString::fromStdString(before));
+      return;
+    }
+    nodes_ = {after};
+    model_->edit(tr("Rename"), [&](Document& document) {
+      renameNode(document, scope_, before, after);
+    });
+    Q_EMIT nodeRenamed(QString::fromStdString(before), QString::fromStdString(after));
+  });
+  const NodeDeclaration* type = model_->catalogue().node(node->type);
+  const QString title = type ? QString::fromStdString(type->title) : tr("unknown node type");
+  auto* label = new QLabel(QStringLiteral("%1<br><span style='font-size:small'>%2</span>")
+                               .arg(title.toHtmlEscaped(),
+                                    QString::fromStdString(node->type).toHtmlEscaped()));
+  label->setWordWrap(true);
+  layout.addWidget(label);
+}
+
+void ParameterPanel::addParameters(QVBoxLayout& layout) {
+  const auto parameters = common();
+  if (parameters.empty()) {
+    layout.addWidget(new QLabel(tr("No parameters.")));
+    return;
+  }
+  for (const ParameterDeclaration* parameter : parameters) layout.addWidget(row(*parameter));
+}
+
+QWidget* ParameterPanel::row(const ParameterDeclaration& parameter) {
+  auto* box = new QWidget;
+  auto* layout = new QVBoxLayout(box);
+  layout->setContentsMargins(0, 0, 0, 0);
+  layout->setSpacing(2);
+  bool changed = false;
+  for (const std::string& node : nodes_) changed = changed || isSet(node, parameter.name);
+  auto* head = new QWidget(box);
+  auto* line = new QHBoxLayout(head);
+  line->setContentsMargins(0, 0, 0, 0);
+  const QString name = QString::fromStdString(parameter.name);
+  auto* label = new QLabel(changed ? QStringLiteral("<b>%1</b> %2").arg(name, QChar(0x2022)) : name);
+  label->setToolTip(QString::fromStdString(parameter.doc));
+  line->addWidget(label, 1);
+  auto* menu = new QToolButton(head);
+  menu->setText(QString(QChar(0x22ee)));
+  menu->setAutoRaise(true);
+  menu->setToolTip(tr("Reset, or make it a graph parameter"));
+  menu->setAccessibleName(tr("More about %1").arg(name));
+  connect(menu, &QToolButton::clicked, this, [this, &parameter, menu] {
+    openMenu(parameter, menu->mapToGlobal(QPoint(0, menu->height())));
+  });
+  line->addWidget(menu);
+  layout->addWidget(head);
+  const Json first = valueOf(nodes_[0], parameter);
+  const bool mixed = std::any_of(nodes_.begin(), nodes_.end(), [&](const std::string& node) {
+    return valueOf(node, parameter) != first;
+  });
+  QWidget* editor = makeValueEditor(
+      parameter, first, mixed, [this, &parameter](const Json& value) { set(parameter, value); },
+      [this](const QString& text) { Q_EMIT statusText(text); }, box);
+  editor->setToolTip(QString::fromStdString(parameter.doc));
+  layout->addWidget(editor);
+  auto* doc = new QLabel(QString::fromStdString(parameter.doc));
+  doc->setWordWrap(true);
+  doc->setForegroundRole(QPalette::PlaceholderText);
+  QFont font = doc->font();
+  font.setPointSizeF(font.pointSizeF() * 0.88);
+  doc->setFont(font);
+  layout->addWidget(doc);
+  return box;
+}
+
+void ParameterPanel::openMenu(const ParameterDeclaration& parameter, const QPoint& globalPos) {
+  QMenu menu;
+  const QString fallback = parameter.required ? tr("none") : valueText(parameter.default_value);
+  QAction* toDefault = menu.addAction(tr("Reset to the default (%1)").arg(fallback));
+  QAction* toGraph = menu.addAction(tr("Make it a graph parameter"));
+  toGraph->setEnabled(nodes_.size() == 1);
+  const QAction* chosen = menu.exec(globalPos);
+  if (chosen == toDefault) reset(parameter);
+  if (chosen != toGraph || !chosen) return;
+  const Json value = valueOf(nodes_[0], parameter);
+  model_->edit(tr("Make graph parameter"), [&](Document& document) {
+    makeGraphParameter(document, scope_, nodes_[0], parameter.name, value);
+  });
+}
+
+void ParameterPanel::set(const ParameterDeclaration& parameter, const Json& value) {
+  const std::string name = parameter.name;
+  model_->edit(tr("Set %1").arg(QString::fromStdString(name)), [&](Document& document) {
+    for (const std::string& node : nodes_) setParameter(document, scope_, node, name, value);
+  });
+}
+
+void ParameterPanel::reset(const ParameterDeclaration& parameter) {
+  const std::string name = parameter.name;
+  model_->edit(tr("Reset %1").arg(QString::fromStdString(name)), [&](Document& document) {
+    for (const std::string& node : nodes_) resetParameter(document, scope_, node, name);
+  });
+}
+
+void ParameterPanel::addGraphSettings(QVBoxLayout& layout) {
+  const Document& document = model_->document();
+  auto* form = new QFormLayout;
+  auto* name = new QLineEdit(QString::fromStdString(document.name));
+  connect(name, &QLineEdit::editingFinished, this, [this, name] {
+    model_->edit(tr("Name"), [&](Document& d) { d.name = name->text().toStdString(); });
+  });
+  form->addRow(tr("Graph"), name);
+  auto* about = new QPlainTextEdit(QString::fromStdString(document.about));
+  about->setMaximumHeight(120);
+  about->setTabChangesFocus(true);
+  connect(about, &QPlainTextEdit::textChanged, this, [this, about] {
+    editing_ = true;
+    model_->edit(
+        tr("About"), [&](Document& d) { d.about = about->toPlainText().toStdString(); },
+        QStringLiteral("about"));
+    editing_ = false;
+  });
+  form->addRow(tr("About"), about);
+  const auto refused = [this](const QString& text) { Q_EMIT statusText(text); };
+  for (const SettingDeclaration& setting : setting_declarations()) {
+    const bool given = document.settings.contains(setting.name);
+    const Json value = given ? document.settings[setting.name] : setting.default_value;
+    const std::string key = setting.name;
+    auto* editor = makeValueEditor(
+        setting, value, false,
+        [this, key](const Json& v) {
+          model_->edit(tr("Set %1").arg(QString::fromStdString(key)),
+                       [&](Document& d) { d.settings[key] = v; });
+        },
+        refused, nullptr);
+    editor->setToolTip(QString::fromStdString(setting.doc));
+    form->addRow(QString::fromStdString(key), editor);
+  }
+  for (const auto& [key, value] : document.parameters.items()) {
+    ParameterDeclaration any;
+    any.name = key;
+    any.kind = value.is_string() ? ParameterKind::text : ParameterKind::object;
+    if (value.is_number_integer()) any.kind = ParameterKind::integer;
+    if (value.is_number_float()) any.kind = ParameterKind::number;
+    if (value.is_boolean()) any.kind = ParameterKind::boolean;
+    if (value.is_array()) any.kind = ParameterKind::list;
+    auto* editor = makeValueEditor(
+        any, value, false,
+        [this, name = key](const Json& v) {
+          model_->edit(tr("Set $%1").arg(QString::fromStdString(name)),
+                       [&](Document& d) { d.parameters[name] = v; });
+        },
+        refused, nullptr);
+    form->addRow(QStringLiteral("$") + QString::fromStdString(key), editor);
+  }
+  layout.addLayout(form);
+}
+
+}  // namespace rewardloom

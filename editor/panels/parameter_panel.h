@@ -1,0 +1,51 @@
+// The parameters of the selected nodes, made from their declarations alone.
+#pragma once
+#include <QScrollArea>
+#include <string>
+#include <vector>
+
+#include "editor/document/graph_model.h"
+#include "editor/document/graph_edits.h"
+
+class QFormLayout;
+class QLabel;
+class QLineEdit;
+class QVBoxLayout;
+
+namespace rewardloom {
+
+class ParameterPanel final : public QScrollArea {
+  Q_OBJECT
+
+ public:
+  explicit ParameterPanel(QWidget* parent = nullptr);
+
+  void setModel(GraphModel* model);
+  /// Nodes of one scope; with several, the parameters that all of them have.
+  void show(const Scope& scope, std::vector<std::string> nodes);
+  void focusParameter(const QString& name);
+
+ Q_SIGNALS:
+  void nodeRenamed(const QString& from, const QString& to);
+  void statusText(const QString& text);
+
+ private:
+  void rebuild();
+  void addHeader(QVBoxLayout& layout);
+  void addGraphSettings(QVBoxLayout& layout);
+  void addParameters(QVBoxLayout& layout);
+  QWidget* row(const ParameterDeclaration& parameter);
+  void openMenu(const ParameterDeclaration& parameter, const QPoint& globalPos);
+  Json valueOf(const std::string& node, const ParameterDeclaration& parameter) const;
+  bool isSet(const std::string& node, const std::string& parameter) const;
+  std::vector<const ParameterDeclaration*> common() const;
+  void set(const ParameterDeclaration& parameter, const Json& value);
+  void reset(const ParameterDeclaration& parameter);
+
+  GraphModel* model_ = nullptr;
+  Scope scope_;
+  std::vector<std::string> nodes_;
+  bool editing_ = false;
+};
+
+}  // namespace rewardloom

@@ -1,0 +1,177 @@
+#include "editor/panels/problems_panel.h"
+
+#include <QHeaderView>
+#include <QLabel>
+#include <QMenu>
+#include <QStyle>
+#include <QTreeWidget>
+#include <QVBoxLayout>
+#include <algorithm>
+
+#include "editor/canvas/wiring.h"
+
+namespace rewardloom {
+namespace {
+
+/// A problem's node as a scope and a name: "outer/inner" is inner in the subgraph that outer is.
+struct Located {
+  Scope scope;
+  std::string node;
+};
+std::optional<Located> locate(const Document& document, const std::string& path) {
+  Located at;
+  std::string rest = path;
+  for (std::size_t slash; (slash = rest.find('/')) != std::string::npos;) {
+    const GraphNode* outer = findNode(document, at.scope, rest.substr(0, slash));
+    const auto inner = outer ? outer->subgraph() : std::nullopt;
+    if (!inner) return std::nullopt;
+    at.scope = std::string(*inner);
+    rest = rest.substr(slash + 1);
+  }
+  at.node = rest;
+  if (!findNode(document, at.scope, rest)) return std::nullopt;
+  return at;
+}
+
+std::optional<QuickFix> converterFix(const Located& at, const std::string& port,
+                                     const Document& document, const Catalogue& catalogue) {
+  const GraphNode* node = findNode(document, at.scope, at.node);
+  const InputEdges* edges = node->input(port);
+  if (!edges) return std::nullopt;
+  for (const Reference& from : edges->from) {
+    const PortEnd out{from.node, from.port, true};
+    const PortEnd in{at.node, port, false};
+    // The wire itself must not count as a circle: it ends in `in`, so it never does.
+    const FitVerdict verdict = fitOf(document, at.scope, catalogue, out, in);
+    if (verdict.converter.empty()) continue;
+    const std::string converter = verdict.converter;
+    return QuickFix{QObject::tr("Put %1 between them").arg(QString::fromStdString(converter)),
+                    [=, &catalogue](Document& d) {
+                      disconnectPorts(d, at.scope, {from, at.node, port});
+                      connectThrough(d, at.scope, catalogue, converter, out, in, QPointF());
+                    }};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<QuickFix> quickFix(const Problem& problem, const Document& document,
+                                 const Catalogue& catalogue) {
+  const std::string port = problem.where.port;
+  if (problem.code == "unused-graph-parameter") {
+    if (!document.parameters.contains(port)) return std::nullopt;
+    return QuickFix{QObject::tr("Remove the parameter %1").arg(QString::fromStdString(port)),
+                    [port](Document& d) { d.parameters.erase(port); }};
+  }
+  const auto at = locate(document, problem.where.node);
+  if (!at) return std::nullopt;
+  if (problem.code == "dead-node") {
+    return QuickFix{QObject::tr("Delete %1").arg(QString::fromStdString(at->node)),
+                    [at, &catalogue](Document& d) {
+                      removeNodes(d, at->scope, {at->node}, false, catalogue);
+                    }};
+  }
+  if (problem.code == "unknown-parameter" || problem.code == "param-range" ||
+      problem.code == "param-type" || problem.code == "param-choice") {
+    const GraphNode* node = findNode(document, at->scope, at->node);
+    if (!node->params.contains(port)) return std::nullopt;
+    const QString text = problem.code == "unknown-parameter" ? QObject::tr("Remove %1")
+                                                             : QObject::tr("Reset %1");
+    return QuickFix{text.arg(QString::fromStdString(port)),
+                    [at, port](Document& d) { resetParameter(d, at->scope, at->node, port); }};
+  }
+  if (problem.code == "type-mismatch") return converterFix(*at, port, document, catalogue);
+  return std::nullopt;
+}
+
+ProblemsPanel::ProblemsPanel(QWidget* parent)
+    : QWidget(parent), list_(new QTreeWidget(this)), empty_(new QLabel(tr("No problems."), this)) {
+  auto* layout = new QVBoxLayout(this);
+  layout->setContentsMargins(0, 0, 0, 0);
+  layout->addWidget(empty_);
+  layout->addWidget(list_);
+  empty_->setMargin(10);
+  list_->setColumnCount(3);
+  list_->setHeaderLabels({tr("Where"), tr("What is wrong"), tr("What to do")});
+  list_->setRootIsDecorated(false);
+  list_->setUniformRowHeights(true);
+  list_->setAlternatingRowColors(true);
+  list_->setAccessibleName(tr("Problems"));
+  list_->setContextMenuPolicy(Qt::CustomContextMenu);
+  list_->header()->setSectionResizeMode(0, QHeaderView::Interactive);
+  list_->header()->resizeSection(0, 200);
+  list_->header()->resizeSection(1, 460);
+  connect(list_, &QTreeWidget::itemClicked, this, [this](QTreeWidgetItem* item) {
+    const Problem& problem = shown_.at(static_cast<std::size_t>(list_->indexOfTopLevelItem(item)));
+    Q_EMIT goTo(QString::fromStdString(problem.where.node),
+                QString::fromStdString(problem.where.port));
+  });
+  connect(list_, &QTreeWidget::itemActivated, list_, &QTreeWidget::itemClicked);
+  connect(list_, &QTreeWidget::customContextMenuRequested, this, &ProblemsPanel::offerFix);
+  rebuild();
+}
+
+void ProblemsPanel::setModel(GraphModel* model) {
+  if (model_) model_->disconnect(this);
+  model_ = model;
+  if (model_) connect(model_, &GraphModel::problemsChanged, this, &ProblemsPanel::rebuild);
+  rebuild();
+}
+
+void ProblemsPanel::addRunProblem(const Problem& problem) {
+  const bool there = std::find(runProblems_.begin(), runProblems_.end(), problem) != runProblems_.end();
+  if (there || runProblems_.size() > 500) return;
+  runProblems_.push_back(problem);
+  rebuild();
+}
+
+void ProblemsPanel::clearRunProblems() {
+  runProblems_.clear();
+  rebuild();
+}
+
+int ProblemsPanel::count() const { return static_cast<int>(shown_.size()); }
+
+void ProblemsPanel::rebuild() {
+  shown_ = runProblems_;
+  if (model_) {
+    const auto& problems = model_->problems().problems;
+    shown_.insert(shown_.end(), problems.begin(), problems.end());
+  }
+  list_->clear();
+  int errors = 0;
+  int warnings = 0;
+  for (const Problem& problem : shown_) {
+    errors += problem.severity == Severity::error;
+    warnings += problem.severity == Severity::warning;
+    QString where = QString::fromStdString(problem.where.node);
+    if (!problem.where.port.empty()) where += QChar('.') + QString::fromStdString(problem.where.port);
+    if (problem.iteration) where += tr("  (iteration %1)").arg(*problem.iteration);
+    auto* item = new QTreeWidgetItem(list_, {where, QString::fromStdString(problem.text),
+                                             QString::fromStdString(problem.help)});
+    const auto icon = problem.severity == Severity::error     ? QStyle::SP_MessageBoxCritical
+                      : problem.severity == Severity::warning ? QStyle::SP_MessageBoxWarning
+                                                              : QStyle::SP_MessageBoxInformation;
+    item->setIcon(0, style()->standardIcon(icon));
+    for (int column = 0; column < 3; ++column) item->setToolTip(column, item->text(column));
+  }
+  empty_->setVisible(shown_.empty());
+  list_->setVisible(!shown_.empty());
+  Q_EMIT countChanged(errors, warnings);
+}
+
+void ProblemsPanel::offerFix(const QPoint& at) {
+  QTreeWidgetItem* item = list_->itemAt(at);
+  if (!item || !model_) return;
+  const Problem problem = shown_.at(static_cast<std::size_t>(list_->indexOfTopLevelItem(item)));
+  const auto fix = quickFix(problem, model_->document(), model_->catalogue());
+  QMenu menu;
+  QAction* mend = menu.addAction(fix ? fix->text : tr("No quick fix for this"));
+  mend->setEnabled(fix.has_value());
+  if (menu.exec(list_->viewport()->mapToGlobal(at)) == mend && fix) {
+    model_->edit(fix->text, fix->apply);
+  }
+}
+
+}  // namespace rewardloom
