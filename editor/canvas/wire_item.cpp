@@ -83,7 +83,13 @@ void WireItem::setMarked(bool marked) {
 
 bool WireItem::passesNear(QPointF point, double reach) const {
   const QRectF around(point - QPointF(reach, reach), QSizeF(2 * reach, 2 * reach));
-  return path_.controlPointRect().intersects(around) && path_.intersects(around);
+  if (!boundingRect().intersects(around)) return false;
+  // A flat wire has no area to intersect with: points along it are looked at instead.
+  const int steps = std::clamp(static_cast<int>(path_.length() / reach) + 1, 8, 400);
+  for (int i = 0; i <= steps; ++i) {
+    if (around.contains(path_.pointAtPercent(static_cast<double>(i) / steps))) return true;
+  }
+  return false;
 }
 
 void WireItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, QWidget*) {

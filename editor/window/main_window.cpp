@@ -102,7 +102,18 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
   tabChanged();
 }
 
-MainWindow::~MainWindow() = default;
+MainWindow::~MainWindow() {
+  // The panels must not hear of documents that go down with the window.
+  tabs_->disconnect(this);
+  rewards_->setData(nullptr);
+  parameters_->setModel(nullptr);
+  problems_->setModel(nullptr);
+  while (tabs_->count() > 0) {
+    const std::unique_ptr<QWidget> tab(tabs_->widget(0));
+    tabs_->removeTab(0);
+    tab->disconnect(this);
+  }
+}
 
 GraphTab* MainWindow::currentTab() const {
   return pages_->currentWidget() == tabs_ ? static_cast<GraphTab*>(tabs_->currentWidget()) : nullptr;
