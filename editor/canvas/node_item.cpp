@@ -265,6 +265,10 @@ void NodeItem::paintBadge(QPainter& painter, double detail) const {
                          : *view_.badge == Severity::warning ? theme_.warning
                                                              : theme_.note;
     const QPointF at(view_.rect().right() - 2, view_.rect().top() + 2);
+    if (detail < kBoxesBelow) {
+      painter.fillRect(QRectF(at.x() - size, at.y() - size, 2 * size, 2 * size), color);
+      return;
+    }
     painter.setPen(QPen(theme_.canvas, 1.5));
     painter.setBrush(color);
     painter.drawEllipse(at, size, size);

@@ -113,7 +113,7 @@ void WireItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, 
   painter->setRenderHint(QPainter::Antialiasing, !(graph && graph->inGesture()));
   QPen pen(color, selected || marked_ ? 3.2 : 2);
   // Patterns cost ten times a plain line: only where they can be told apart.
-  if (detail >= 0.6) pen.setStyle(style_.pattern);
+  if (detail >= 0.8) pen.setStyle(style_.pattern);
   painter->setPen(pen);
   painter->setBrush(Qt::NoBrush);
   painter->drawPath(path_);

@@ -89,12 +89,12 @@ HeatMap::HeatMap(const Theme& theme, QWidget* parent) : QWidget(parent), theme_(
 
 void HeatMap::setTheme(const Theme& theme) {
   theme_ = theme;
-  render();
+  renderImage();
 }
 
 void HeatMap::setRows(const std::vector<HistogramRow>& rows) {
   grid_.set(rows);
-  render();
+  renderImage();
 }
 
 void HeatMap::setCursorIteration(std::optional<std::int64_t> iteration) {
@@ -103,7 +103,7 @@ void HeatMap::setCursorIteration(std::optional<std::int64_t> iteration) {
   update();
 }
 
-void HeatMap::render() {
+void HeatMap::renderImage() {
   const int columns = static_cast<int>(grid_.iterations().size());
   image_ = QImage(std::max(columns, 1), HeatGrid::kBins, QImage::Format_RGB32);
   image_.fill(theme_.canvas);

@@ -66,7 +66,7 @@ class HeatMap final : public QWidget {
 
  private:
   QRectF plot() const;
-  void render();
+  void renderImage();
   std::int64_t iterationAt(double x) const;
   double valueAt(double y) const;
 
