@@ -76,8 +76,9 @@ void add_output(Package& out, const std::string& port, const Value& value) {
   }
 }
 
-EvaluateResult evaluate_node(const Registry& registry, const Node& node, const Package& inputs,
-                             const EvaluateOptions& options) {
+/// Fires the node once; state stays in the context.
+void fire(const Registry& registry, const Node& node, const Package& inputs,
+          const EvaluateOptions& options, LoneContext& context, Package& out) {
   const NodeDeclaration& declaration = node.declaration();
   const auto values = values_from_keys(registry, declaration, inputs);
   std::vector<std::vector<const Value*>> edges(values.size());
@@ -85,21 +86,56 @@ EvaluateResult evaluate_node(const Registry& registry, const Node& node, const P
     for (const Value& value : values[port]) edges[port].push_back(&value);
   }
   std::vector<Value> outputs(declaration.outputs.size());
-  LoneContext context(declaration.id);
   StepSettings settings;
   settings.node = declaration.id;
   settings.file = options.file;
   const RandomKey key{options.seed, hash_name(declaration.id),
                       static_cast<std::uint64_t>(options.iteration)};
   Step step(settings, context, edges, outputs, key, options.iteration);
-  const at::NoGradGuard no_gradients;
   node.run(step);
-
-  EvaluateResult result;
-  result.alarms = std::move(context.alarms);
   for (std::size_t port = 0; port < outputs.size(); ++port) {
-    add_output(result.outputs, declaration.outputs[port].name, outputs[port]);
+    add_output(out, declaration.outputs[port].name, outputs[port]);
   }
+}
+
+/// Adds the outputs of one update to those before it: numbers become [U], tensors [U,...].
+void stack_update(Package& all, const Package& update, std::int64_t index, std::int64_t count) {
+  std::map<std::string, at::Tensor> tensors = update.tensors;
+  for (const auto& [name, json] : update.meta.items()) {
+    if (json.is_number() && !name.ends_with(".batch")) {
+      tensors[name] = at::full({}, json.get<double>(), at::kDouble);
+    }
+  }
+  for (const auto& [name, tensor] : tensors) {
+    if (index == 0) {
+      std::vector<std::int64_t> shape = tensor.sizes().vec();
+      shape.insert(shape.begin(), count);
+      all.tensors[name] = at::zeros(shape, tensor.options());
+    }
+    const auto it = all.tensors.find(name);
+    if (it != all.tensors.end()) it->second[index].copy_(tensor);
+  }
+}
+
+EvaluateResult evaluate_node(const Registry& registry, const Node& node, const Package& inputs,
+                             const EvaluateOptions& options) {
+  const NodeDeclaration& declaration = node.declaration();
+  LoneContext context(declaration.id);
+  const at::NoGradGuard no_gradients;
+  EvaluateResult result;
+  const std::vector<Package> updates =
+      declaration.states.empty() ? std::vector<Package>{}
+                                 : updates_from_keys(registry, declaration, inputs);
+  if (updates.empty()) fire(registry, node, inputs, options, context, result.outputs);
+  for (std::size_t u = 0; u < updates.size(); ++u) {
+    EvaluateOptions now = options;
+    now.iteration += static_cast<std::int64_t>(u);
+    Package outputs;
+    fire(registry, node, updates[u], now, context, outputs);
+    stack_update(result.outputs, outputs, static_cast<std::int64_t>(u),
+                 static_cast<std::int64_t>(updates.size()));
+  }
+  result.alarms = std::move(context.alarms);
   for (const auto& [name, value] : context.metrics) {
     if (result.outputs.tensors.contains(name) || result.outputs.meta.contains(name)) continue;
     result.outputs.tensors[name] = at::full({}, value, at::kDouble);

@@ -31,7 +31,9 @@ struct EvaluateResult {
 /// field), `port.field`, `port.INDEX` or `port.INDEX.field` for a variadic port, or a field's name.
 /// A field's name must be unique among the ports, except that one that stands beside a main field
 /// (`mask`, `group`) goes to every port that other keys name. For completions `mask` stands for
-/// `kinds`: action where it is true. A loss takes its arguments by name, and the scalars
+/// `kinds`, action where it is true, and for step rewards for `boundaries`. One tensor for a
+/// variadic port with a dimension too many is its edges; for a node with state it is the updates in
+/// order: the node fires once for each, and outputs are stacked. A loss takes its arguments by name, and the scalars
 /// total_tokens, total_sequences, total_pairs and total_weight. Failure `unknown-input`, `ambiguous-input`, `missing-input`,
 /// `bad-shape`, and those of the node.
 EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,

@@ -19,12 +19,22 @@ struct Field {
   std::string name;
   bool tensor = false;  ///< else JSON
   bool main = false;
+  std::string dims = "";
+
+  /// Dimensions that a tensor for it has; none where any number will do.
+  std::optional<std::int64_t> rank() const {
+    if (!tensor || dims.ends_with('*')) return std::nullopt;
+    return dims.empty() ? 0 : 1 + std::count(dims.begin(), dims.end(), ',');
+  }
 };
 
 class FieldList final : public FieldVisitor {
  public:
   std::vector<Field> fields;
-  void tensor(const char* n, at::Tensor&, const char*, FieldOptions o) override { add(n, true, o); }
+  void tensor(const char* n, at::Tensor&, const char* dims, FieldOptions o) override {
+    add(n, true, o);
+    fields.back().dims = dims;
+  }
   void tensors(const char* n, NamedTensors&, const char*, FieldOptions o) override {
     add(n, true, o);
   }
@@ -44,7 +54,7 @@ class FieldList final : public FieldVisitor {
 
  private:
   void add(const char* name, bool tensor, FieldOptions options) {
-    fields.push_back({name, tensor, options.main});
+    fields.push_back({name, tensor, options.main, ""});
   }
 };
 
@@ -64,7 +74,12 @@ struct Port {
         std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.main; });
     return it == fields.end() ? nullptr : &*it;
   }
-  bool has_mask_as_kinds() const { return declaration->type == "Completions"; }
+  /// The field that a key `mask` stands for, where the type has another form of it; else null.
+  const Field* masked_field() const {
+    if (declaration->type == "Completions") return field("kinds");
+    if (declaration->type == "StepRewards") return field("boundaries");
+    return nullptr;
+  }
 };
 
 /// One value under its key.
@@ -77,6 +92,12 @@ struct Entry {
 at::Tensor kinds_of(const at::Tensor& mask) {
   const at::Tensor action = at::full({}, static_cast<std::int64_t>(TokenKind::action), at::kChar);
   return at::where(mask.to(at::kBool), action, at::zeros({}, at::kChar));
+}
+
+/// Boundaries of steps that are one token each: -1 where there is no step.
+at::Tensor boundaries_of(const at::Tensor& mask) {
+  const at::Tensor step = at::arange(mask.size(-1), at::kLong).expand_as(mask);
+  return step.masked_fill(mask.to(at::kBool).logical_not(), -1);
 }
 
 class KeyResolver {
@@ -125,12 +146,26 @@ class KeyResolver {
       require_fields(port);
       if (rest.empty()) {
         if (port.main() == nullptr) continue;
-        put(port, edge, *port.main(), "", entry);
+        place_main(port, edge, entry);
         return true;
       }
       if (place_field(port, edge, rest.substr(1), entry)) return true;
     }
     return false;
+  }
+
+  /// A tensor with one dimension too many is the edges of a variadic port, one beside the other.
+  static void place_main(Port& port, std::size_t edge, const Entry& entry) {
+    const Field& main = *port.main();
+    const bool list = port.declaration->variadic && entry.key == port.declaration->name;
+    const at::Tensor whole =
+        entry.tensor.defined() || !list ? entry.tensor : tensor_from_json(*entry.json);
+    if (!list || !whole.defined() || !main.rank() || whole.dim() != *main.rank() + 1) {
+      return put(port, edge, main, "", entry);
+    }
+    for (std::int64_t k = 0; k < whole.size(0); ++k) {
+      put(port, static_cast<std::size_t>(k), main, "", {entry.key, whole[k], nullptr});
+    }
   }
 
   static std::size_t take_index(const Port& port, std::string_view& rest) {
@@ -152,11 +187,12 @@ class KeyResolver {
     const std::size_t dot = name.find('.');
     const Field* field = port.field(name.substr(0, dot));
     if (field == nullptr || dot == std::string_view::npos) {
-      if (name != "mask" || !port.has_mask_as_kinds()) return false;
-      Entry kinds = entry;
-      kinds.tensor =
-          kinds_of(entry.tensor.defined() ? entry.tensor : tensor_from_json(*entry.json));
-      put(port, edge, *port.field("kinds"), "", kinds);
+      const Field* const other = port.masked_field();
+      if (name != "mask" || other == nullptr) return false;
+      Entry made = entry;
+      const at::Tensor mask = entry.tensor.defined() ? entry.tensor : tensor_from_json(*entry.json);
+      made.tensor = other->name == "kinds" ? kinds_of(mask) : boundaries_of(mask);
+      put(port, edge, *other, "", made);
       return true;
     }
     put(port, edge, *field, name.substr(dot), entry);
@@ -165,7 +201,7 @@ class KeyResolver {
 
   static bool holds(const Port& port, std::string_view name) {
     return port.field(name.substr(0, name.find('.'))) != nullptr ||
-           (name == "mask" && port.has_mask_as_kinds());
+           (name == "mask" && port.masked_field() != nullptr);
   }
 
   bool place_unique(const Entry& entry) {
@@ -332,6 +368,38 @@ at::Tensor tensor_from_json(const Json& json) {
                               ? at::tensor(at::ArrayRef<std::int64_t>(whole), at::dtype(at::kLong))
                               : at::tensor(at::ArrayRef<double>(values), at::dtype(at::kDouble));
   return flat.reshape(shape).to(booleans ? at::kBool : integers ? at::kLong : at::kDouble);
+}
+
+std::vector<Package> updates_from_keys(const Registry& registry, const NodeDeclaration& node,
+                                       const Package& inputs) {
+  std::vector<std::string> series;
+  for (const PortDeclaration& declaration : node.inputs) {
+    const PortType* const type = registry.type(declaration.type);
+    const auto it = inputs.tensors.find(declaration.name);
+    if (declaration.variadic || it == inputs.tensors.end() || type->visit == nullptr) continue;
+    FieldList list;
+    const auto sample = type->make();
+    type->visit(list, sample.get());
+    for (const Field& field : list.fields) {
+      if (field.main && field.rank() && it->second.dim() == *field.rank() + 1) {
+        series.push_back(declaration.name);
+      }
+    }
+  }
+  if (series.empty()) return {};
+  const std::int64_t count = inputs.tensors.at(series.front()).size(0);
+  std::vector<Package> updates(static_cast<std::size_t>(count), inputs);
+  for (const std::string& name : series) {
+    const at::Tensor& whole = inputs.tensors.at(name);
+    if (whole.size(0) != count) {
+      throw Failure("bad-shape", fmt::format("{} holds {} updates, but {} holds {}", series.front(),
+                                             count, name, whole.size(0)));
+    }
+    for (std::int64_t u = 0; u < count; ++u) {
+      updates[static_cast<std::size_t>(u)].tensors[name] = whole[u];
+    }
+  }
+  return updates;
 }
 
 std::vector<std::vector<Value>> values_from_keys(const Registry& registry,

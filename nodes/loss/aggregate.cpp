@@ -77,7 +77,8 @@ at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const 
 at::Tensor logits_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {
   const at::Tensor& z = batch.at(name);
   if (z.dim() != 3 || z.size(0) != mask.size(0) || z.size(1) != mask.size(1)) {
-    throw Failure("bad-shape", c10::str(name, " is ", z.sizes(), ", but the mask is ", mask.sizes()),
+    throw Failure("bad-shape",
+                  c10::str(name, " is ", z.sizes(), ", but the mask is ", mask.sizes()),
                   "logits are [N,T,V] for the same rows and tokens as the mask");
   }
   return at::where(mask.unsqueeze(-1), z, at::zeros({}, z.options().requires_grad(false)));
@@ -94,8 +95,8 @@ at::Tensor mask_argument(const LossBatch& batch) {
 
 at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask) {
   const at::Tensor& advantages = batch.at("advantages");
-  const bool per_row = advantages.dim() == 2 && advantages.size(1) == 1;
-  if (per_row && advantages.size(0) == mask.size(0)) return advantages.detach();
+  const bool column = advantages.dim() == 2 && advantages.size(1) == 1 && mask.size(1) != 1;
+  if (column && advantages.size(0) == mask.size(0)) return advantages.detach();
   if (advantages.dim() == 2) return masked_argument(batch, "advantages", mask).detach();
   if (advantages.dim() == 1 && advantages.size(0) == mask.size(0)) {
     return advantages.detach().unsqueeze(-1);

@@ -4,12 +4,15 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/log_space.h"
 
 namespace rewardloom {
 namespace {
 
-at::Tensor clamped(const at::Tensor& value, const std::optional<double>& limit) {
-  return limit ? value.clamp(-*limit, *limit) : value;
+/// exp(-x) - 1 + x; beyond -80, where exp(-x) leaves float32, it stays what it is there.
+at::Tensor low_variance(const at::Tensor& x) {
+  const at::Tensor bounded = x.clamp_min(-80);
+  return (-bounded).expm1() + bounded;
 }
 
 at::Tensor estimate(const at::Tensor& x, KlEstimator estimator) {
@@ -20,7 +23,7 @@ at::Tensor estimate(const at::Tensor& x, KlEstimator estimator) {
       return 0.5 * x.square();
     case KlEstimator::k3:
     case KlEstimator::k3_straight:
-      return (-x).expm1() + x;
+      return low_variance(x);
     case KlEstimator::k1:
     case KlEstimator::k1_straight:
       break;
@@ -33,9 +36,9 @@ at::Tensor estimate(const at::Tensor& x, KlEstimator estimator) {
 at::Tensor kl_estimate(const at::Tensor& log_probs, const at::Tensor& ref_log_probs,
                        const at::Tensor& weights, const KlOptions& options) {
   const at::Tensor difference = log_probs - ref_log_probs;
-  at::Tensor value = estimate(clamped(difference, options.input_clamp), options.estimator);
+  at::Tensor value = estimate(held_within(difference, options.input_clamp), options.estimator);
   if (weights.defined()) value = value * weights;
-  value = clamped(value, options.output_clamp);
+  value = held_within(value, options.output_clamp);
   if (options.estimator != KlEstimator::k1_straight &&
       options.estimator != KlEstimator::k3_straight) {
     return value;

@@ -3,15 +3,9 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/loss/log_space.h"
 
 namespace rewardloom {
-namespace {
-
-at::Tensor clamped(const at::Tensor& value, const std::optional<double>& limit) {
-  return limit ? value.clamp(-*limit, *limit) : value;
-}
-
-}  // namespace
 
 LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& options) {
   const at::Tensor mask = mask_argument(batch);
@@ -19,8 +13,8 @@ LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& opt
   const at::Tensor old_log_probs = masked_argument(batch, "old_log_probs", mask).detach();
   const at::Tensor advantages = advantages_argument(batch, mask).to(log_probs.scalar_type());
 
-  const at::Tensor log_ratio = clamped(log_probs - old_log_probs, options.log_ratio_clamp);
-  const at::Tensor ratio = log_ratio.exp();
+  const at::Tensor log_ratio = held_within(log_probs - old_log_probs, options.log_ratio_clamp);
+  const at::Tensor ratio = bounded_exp(log_ratio);
   const at::Tensor capped = options.ratio_cap ? ratio.clamp_max(*options.ratio_cap) : ratio;
   const at::Tensor plain = -advantages * capped;
   const at::Tensor clipped = -advantages * ratio.clamp(1 - options.low, 1 + options.high);

@@ -1,0 +1,61 @@
+#include <torch/types.h>
+
+#include "engine/core/registry.h"
+#include "nodes/loss/log_space.h"
+#include "nodes/loss/policy_arguments.h"
+#include "nodes/loss/row_terms.h"
+#include "nodes/loss/sequence_ratio.h"
+
+namespace rewardloom {
+namespace {
+
+/// Geometric mean of the row's weights [N]; 1 for a row without tokens.
+at::Tensor row_weights(const LossBatch& batch, const PolicyRows& rows) {
+  const at::Tensor weights = masked_argument(batch, "weights", rows.mask).detach();
+  const at::Tensor logs = at::where(rows.mask, (weights + 1e-10).log(), at::zeros_like(weights));
+  return (logs.sum(-1) / rows.lengths()).exp();
+}
+
+}  // namespace
+
+LossResult geo_mean_loss(const LossBatch& batch, const GeoMeanOptions& options) {
+  const PolicyRows rows = policy_rows(batch);
+  const at::Tensor x = rows.log_ratio();
+  const at::Tensor up = rows.advantages > 0, down = rows.advantages < 0;
+  const at::Tensor one_sided = at::where(
+      up, x.clamp_max(options.high), at::where(down, x.clamp_min(-options.low), at::zeros_like(x)));
+  const at::Tensor ratio = bounded_exp(one_sided.sum(-1) / rows.lengths());
+  at::Tensor row_loss = -(rows.advantages.sum(-1) / rows.lengths()) * ratio;
+  if (batch.has("weights")) row_loss = row_loss * row_weights(batch, rows);
+  const at::Tensor outside = x.detach().ne(x.detach().clamp(-options.low, options.high));
+  LossResult result;
+  result.loss = row_mean(row_loss, batch);
+  result.outputs = {{"clip_fraction", masked_mean(outside.logical_and(up), rows.mask)},
+                    {"clip_fraction_lower", masked_mean(outside.logical_and(down), rows.mask)},
+                    {"approx_kl", masked_mean(-x, rows.mask)}};
+  return result;
+}
+
+struct GeoMean final : LossNode {
+  PolicyArguments rows{this};
+  Argument weights = Argument::with_port<Values>(
+      this, "weights", "N,T", "importance correction; its geometric mean multiplies the row's loss",
+      {.optional = true});
+  Param<double> low{this, "low", 0.4, "lower clip distance of the log-ratio", {.min = 0}};
+  Param<double> high{this, "high", 0.4, "upper clip distance of the log-ratio", {.min = 0}};
+  Synonyms words{this, {"GMPO", "geometric mean", "surrogate", "clip"}};
+  Doc doc{this,
+          "x = log_probs - old_log_probs, at most high where A > 0, at least -low where A < 0\n"
+          "row loss = -mean(A) exp(mean(x)) over the row's tokens; loss = mean over all rows, also "
+          "those without tokens (they give 0).\n"
+          "clip_fraction, clip_fraction_lower: shares of tokens with A > 0, A < 0 outside "
+          "[-low, high]. total_sequences counts all rows."};
+
+  LossResult evaluate(const LossBatch& batch) const override {
+    return geo_mean_loss(batch, {low(), high()});
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(GeoMean, "Geometric-mean policy gradient (GMPO)", "arXiv:2507.20673")

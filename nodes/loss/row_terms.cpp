@@ -1,0 +1,60 @@
+#include "nodes/loss/row_terms.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+
+namespace rewardloom {
+
+at::Tensor row_argument(const LossBatch& batch, std::string_view name) {
+  const at::Tensor& value = batch.at(name);
+  if (value.dim() == 1) return value;
+  throw Failure("bad-shape", c10::str(name, " is ", value.sizes(), ", but must be [N]"),
+                "give one value per row");
+}
+
+at::Tensor argument_like(const LossBatch& batch, std::string_view name, const at::Tensor& like,
+                         std::string_view like_name) {
+  const at::Tensor& value = batch.at(name);
+  if (value.sizes() == like.sizes()) return value;
+  throw Failure("bad-shape",
+                c10::str(name, " is ", value.sizes(), ", but ", like_name, " is ", like.sizes()),
+                "they must agree in number and order of rows");
+}
+
+std::optional<double> pairs_of_step(const LossBatch& batch) {
+  return batch.total_pairs ? batch.total_pairs : batch.total_sequences;
+}
+
+at::Tensor divided_by(const at::Tensor& sum, const std::optional<double>& total,
+                      const at::Tensor& here) {
+  if (total) return sum / *total;
+  return sum / here.clamp_min(1).to(sum.scalar_type());
+}
+
+at::Tensor row_mean(const at::Tensor& values, const LossBatch& batch) {
+  const double here = std::max<double>(1, static_cast<double>(values.size(0)));
+  return values.sum() / batch.total_sequences.value_or(here);
+}
+
+at::Tensor pair_mean(const at::Tensor& values, const LossBatch& batch) {
+  const double here = std::max<double>(1, static_cast<double>(values.size(0)));
+  return values.sum() / pairs_of_step(batch).value_or(here);
+}
+
+void require_whole_step(const std::optional<double>& total, double here, std::string_view why) {
+  if (!total || *total <= here + 0.5) return;
+  throw Failure("not-separable",
+                fmt::format("this loss {}, but was given {} of {}", why, here, *total),
+                "set the optimizer's micro_batch so that a step is one micro-batch");
+}
+
+void require_whole_step(const LossBatch& batch, const at::Tensor& mask, std::string_view why) {
+  if (!batch.total_sequences && !batch.total_tokens) return;
+  const auto count = [](const at::Tensor& set) { return set.sum().item().toDouble(); };
+  if (batch.total_sequences) require_whole_step(batch.total_sequences, count(mask.any(-1)), why);
+  if (batch.total_tokens) require_whole_step(batch.total_tokens, count(mask), why);
+}
+
+}  // namespace rewardloom

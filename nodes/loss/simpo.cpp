@@ -1,0 +1,88 @@
+#include <torch/types.h>
+
+#include "engine/core/registry.h"
+#include "nodes/loss/log_space.h"
+#include "nodes/loss/reference_free.h"
+#include "nodes/loss/row_terms.h"
+
+namespace rewardloom {
+namespace {
+
+at::Tensor reward_of(const at::Tensor& log_probs, double alpha) {
+  if (alpha == 0) return log_probs;
+  return -(-alpha * log_probs).clamp_max(80).expm1() / alpha;
+}
+
+at::Tensor losses_of(const at::Tensor& gap, const SimpoOptions& options) {
+  switch (options.variant) {
+    case SimpoVariant::hinge:
+      return (1 - options.beta * gap).relu();
+    case SimpoVariant::ipo:
+      return (gap - 0.5 / options.beta).square();
+    case SimpoVariant::sigmoid:
+      return logistic_loss(options.beta * gap, options.label_smoothing);
+    case SimpoVariant::simpo:
+      break;
+  }
+  return logistic_loss(options.beta * gap - options.gamma, options.label_smoothing);
+}
+
+}  // namespace
+
+LossResult simpo_loss(const LossBatch& batch, const SimpoOptions& options) {
+  const at::Tensor chosen = row_argument(batch, "chosen_log_probs");
+  const at::Tensor rejected =
+      argument_like(batch, "rejected_log_probs", chosen, "chosen_log_probs");
+  const at::Tensor gap = reward_of(chosen, options.alpha) - reward_of(rejected, options.alpha);
+  const at::Tensor losses = losses_of(gap, options);
+  LossResult result;
+  result.loss = pair_mean(losses, batch);
+  if (options.nll_coefficient != 0) {
+    result.loss = result.loss + options.nll_coefficient * pair_mean(-chosen, batch);
+  }
+  const at::Tensor d = gap.detach();
+  result.outputs = {{"losses", losses.detach()},
+                    {"accuracy", (d > 0).to(d.scalar_type()).mean()},
+                    {"margin", options.beta * d.mean()}};
+  return result;
+}
+
+struct Simpo final : LossNode {
+  Argument chosen_log_probs{this,
+                            "chosen_log_probs",
+                            "N",
+                            "averaged over completion tokens (simpo) or summed (sigmoid)",
+                            {.differentiable = true}};
+  Argument rejected_log_probs{this,
+                              "rejected_log_probs",
+                              "N",
+                              "averaged over completion tokens (simpo) or summed (sigmoid)",
+                              {.differentiable = true}};
+  Param<SimpoVariant> variant{this, "variant", SimpoVariant::simpo, "which loss"};
+  Param<double> beta{this, "beta", 2.0, "factor of the gap", {.min = 0, .exclusive_min = true}};
+  Param<double> gamma{this, "gamma", 0.5, "simpo: margin that beta times the gap should reach"};
+  Param<double> label_smoothing{this,
+                                "label_smoothing",
+                                0.0,
+                                "share of labels that are taken to be wrong (simpo, sigmoid)",
+                                {.min = 0, .max = 0.5}};
+  Param<double> alpha{this, "alpha", 0.0,
+                      "AlphaPO: reward (1 - p^-alpha) / alpha instead of log p"};
+  Param<double> nll_coefficient{
+      this, "nll_coefficient", 0.0, "factor of the mean of -chosen_log_probs (CPO)", {.min = 0}};
+  Synonyms words{this, {"SimPO", "CPO", "AlphaPO", "reference-free", "preference optimisation"}};
+  Doc doc{this,
+          "d = reward(chosen) - reward(rejected) [N], reward = log_probs, or (1 - p^-alpha) / "
+          "alpha; simpo: pair loss = -log sigmoid(beta d - gamma); loss = mean over the step's "
+          "pairs.\n"
+          "losses [N]: per pair; accuracy: share with d > 0; margin: mean of beta d."};
+
+  LossResult evaluate(const LossBatch& batch) const override {
+    return simpo_loss(batch,
+                      {variant(), beta(), gamma(), label_smoothing(), alpha(), nll_coefficient()});
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(Simpo, "Reference-free preference loss (SimPO, CPO)", "arXiv:2405.14734")
