@@ -59,7 +59,11 @@ void CurvePlot::showAll() {
   update();
 }
 
-QRectF CurvePlot::plot() const { return QRectF(rect()).adjusted(58, 10, -10, -24); }
+QRectF CurvePlot::plot() const {
+  // The legend stands above the plot, so that it never hides a curve.
+  const double legend = 17.0 * static_cast<double>(curves_.size());
+  return QRectF(rect()).adjusted(58, 8 + std::min(legend, height() / 2.0), -10, -24);
+}
 
 CurvePlot::Range CurvePlot::across() const {
   if (zoomed_) return *zoomed_;
@@ -162,7 +166,7 @@ void CurvePlot::paintCurve(QPainter& painter, const Curve& curve, const Range& x
 }
 
 void CurvePlot::paintLegend(QPainter& painter) const {
-  double y = plot().top() + 6;
+  double y = 4;
   for (const Curve& curve : curves_) {
     QString text = curve.name;
     if (cursor_ && curve.series) {

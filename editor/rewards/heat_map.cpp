@@ -107,14 +107,37 @@ void HeatMap::renderImage() {
   const int columns = static_cast<int>(grid_.iterations().size());
   image_ = QImage(std::max(columns, 1), HeatGrid::kBins, QImage::Format_RGB32);
   image_.fill(theme_.canvas);
+  const int reach = thickness();
   for (int c = 0; c < columns; ++c) {
     for (int b = 0; b < HeatGrid::kBins; ++b) {
       const float share = grid_.share(static_cast<std::size_t>(c), b);
       if (share <= 0) continue;
-      image_.setPixel(c, HeatGrid::kBins - 1 - b, heatColor(share, theme_.dark));
+      const int low = std::max(0, b - reach);
+      const int high = std::min(HeatGrid::kBins - 1, b + reach);
+      for (int k = low; k <= high; ++k) {
+        image_.setPixel(c, HeatGrid::kBins - 1 - k, heatColor(share, theme_.dark));
+      }
     }
   }
   update();
+}
+
+/// Rewards of a few values (0 and 1) would be hair lines: they are drawn as bands that do not meet.
+int HeatMap::thickness() const {
+  std::array<bool, HeatGrid::kBins> used{};
+  for (std::size_t c = 0; c < grid_.iterations().size(); ++c) {
+    for (int b = 0; b < HeatGrid::kBins; ++b) {
+      if (grid_.share(c, b) > 0) used[static_cast<std::size_t>(b)] = true;
+    }
+  }
+  int before = -1;
+  int nearest = HeatGrid::kBins;
+  for (int b = 0; b < HeatGrid::kBins; ++b) {
+    if (!used[static_cast<std::size_t>(b)]) continue;
+    if (before >= 0) nearest = std::min(nearest, b - before);
+    before = b;
+  }
+  return std::clamp((nearest - 1) / 2, 0, 5);
 }
 
 QRectF HeatMap::plot() const { return QRectF(rect()).adjusted(58, 10, -10, -24); }

@@ -67,6 +67,7 @@ class HeatMap final : public QWidget {
  private:
   QRectF plot() const;
   void renderImage();
+  int thickness() const;
   std::int64_t iterationAt(double x) const;
   double valueAt(double y) const;
 

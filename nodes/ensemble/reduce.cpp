@@ -1,0 +1,119 @@
+#include "nodes/ensemble/reduce.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "engine/core/registry.h"
+#include "nodes/advantage/groups.h"
+#include "nodes/reward/rows.h"
+
+namespace rewardloom {
+namespace {
+
+/// Quantile q over the members with linear interpolation; [M,N] double -> [N]. Members are few:
+/// sorting each row in a buffer is several times as fast as a sort along the first dimension.
+at::Tensor member_quantile(const at::Tensor& scores, double q) {
+  const at::Tensor host = scores.to(at::kCPU).contiguous();
+  const std::int64_t members = host.size(0), rows = host.size(1);
+  at::Tensor out = at::empty({rows}, host.options());
+  const double place = q * static_cast<double>(members - 1);
+  const auto below = static_cast<std::size_t>(std::floor(place));
+  const std::size_t above = std::min(below + 1, static_cast<std::size_t>(members - 1));
+  const double part = place - static_cast<double>(below);
+  const double* const x = host.data_ptr<double>();
+  std::vector<double> row(static_cast<std::size_t>(members));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t m = 0; m < members; ++m) row[static_cast<std::size_t>(m)] = x[m * rows + i];
+    std::sort(row.begin(), row.end());
+    out.data_ptr<double>()[i] = row[below] + part * (row[above] - row[below]);
+  }
+  return out.to(scores.device());
+}
+
+}  // namespace
+
+EnsembleScores reduce_ensemble(const at::Tensor& scores, const EnsembleOptions& options) {
+  if (scores.dim() != 2 || scores.size(0) == 0) {
+    throw Failure("bad-shape", c10::str("the scores are ", scores.sizes(), ", but must be [M,N]"),
+                  "give one row per reward model, at least one");
+  }
+  const at::Tensor x = scores.to(at::kDouble);
+  const auto members = static_cast<double>(x.size(0));
+  const double lost = options.divisor == Divisor::sample && members > 1 ? 1 : 0;
+  const at::Tensor mean = x.mean(0);
+  const at::Tensor variance = (x - mean).square_().sum(0) / (members - lost);
+  const at::Tensor spread = variance.sqrt();
+  at::Tensor out = mean;
+  switch (options.op) {
+    case EnsembleOp::mean:
+      break;
+    case EnsembleOp::median:
+      out = member_quantile(x, 0.5);
+      break;
+    case EnsembleOp::min:
+      out = x.amin(0);
+      break;
+    case EnsembleOp::mean_minus_std:
+      out = mean - options.k * spread;
+      break;
+    case EnsembleOp::mean_minus_var:
+      out = mean - options.k * variance;
+      break;
+    case EnsembleOp::quantile:
+      out = member_quantile(x, options.q);
+      break;
+  }
+  return {out.to(scores.scalar_type()), spread.to(scores.scalar_type())};
+}
+
+struct EnsembleReduce final : Node {
+  Inputs<Rewards> rewards{this, "rewards", "the members' scores of the same rows"};
+  Output<Rewards> out{this, "rewards", "the ensemble's reward; each member is a component"};
+  Output<Values> std{this, "std", "how far the members disagree", {.dims = "N"}};
+  Param<EnsembleOp> op{this, "op", EnsembleOp::mean, "how the members become one"};
+  Param<double> k{this, "k", 1.0, "weight of the spread", {.min = 0}};
+  Param<Divisor> divisor{this, "divisor", Divisor::sample, "divisor of the variance over members"};
+  Param<double> q{this, "q", 0.25, "quantile: which one", {.min = 0, .max = 1}};
+  TraitsMember traits{this, {.pure = true}};
+  Synonyms words{this, {"WCO", "UWO", "worst case", "uncertainty", "reward hacking"}};
+  Doc doc{
+      this,
+      "M rewards [N] of the same rows -> one [N]. A row that any member could not score is absent: "
+      "a minimum over fewer members would be a higher one."};
+
+  void run(Step& step) const override {
+    const auto members = step[rewards];
+    if (members.size() == 0) step.fail("an ensemble needs members", "connect one or more rewards");
+    const Rewards& first = members[0];
+    Rewards result;
+    result.group = first.group;
+    result.batch = first.batch;
+    std::vector<at::Tensor> scores;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      const Rewards& member = members[m];
+      require_same_rows("the first member", first.total.size(0), first.batch,
+                        fmt::format("member {}", m + 1), member.total.size(0), member.batch);
+      finite_rows(member.total, member.absent, fmt::format("rewards of member {}", m + 1).c_str());
+      scores.push_back(member.total);
+      result.absent = either_absent(result.absent, member.absent);
+      result.components.emplace_back(fmt::format("member_{}", m + 1), member.total);
+      if (!result.group.defined()) result.group = member.group;
+    }
+    EnsembleScores reduced = reduce_ensemble(at::stack(scores), {op(), k(), divisor(), q()});
+    result.total = std::move(reduced.rewards);
+    if (result.absent.defined()) {
+      result.total = result.total.masked_fill(result.absent, 0.0);
+      reduced.std = reduced.std.masked_fill(result.absent, 0.0);
+    }
+    step[std] = Values{std::move(reduced.std), first.batch};
+    step[out] = std::move(result);
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(EnsembleReduce, "Reward ensemble", "arXiv:2310.02743")

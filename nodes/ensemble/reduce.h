@@ -1,0 +1,40 @@
+// The scores of several reward models as one.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <array>
+
+#include "nodes/advantage/group.h"
+
+namespace rewardloom {
+
+enum class EnsembleOp { mean, median, min, mean_minus_std, mean_minus_var, quantile };
+constexpr auto choices(EnsembleOp) {
+  return std::to_array<Choice<EnsembleOp>>({
+      {EnsembleOp::mean, "mean", "mean of the members"},
+      {EnsembleOp::median, "median",
+       "the middle one; of an even number the mean of the middle two"},
+      {EnsembleOp::min, "min", "the lowest: worst-case optimization (WCO)"},
+      {EnsembleOp::mean_minus_std, "mean_minus_std", "mean - k * standard deviation"},
+      {EnsembleOp::mean_minus_var, "mean_minus_var",
+       "mean - k * variance: uncertainty-weighted optimization (UWO)"},
+      {EnsembleOp::quantile, "quantile", "the quantile q, with linear interpolation"},
+  });
+}
+
+struct EnsembleOptions {
+  EnsembleOp op = EnsembleOp::mean;
+  double k = 1;
+  Divisor divisor = Divisor::sample;
+  double q = 0.25;
+};
+
+struct EnsembleScores {
+  at::Tensor rewards;  ///< [N]
+  at::Tensor std;      ///< [N], 0 for a single member
+};
+
+/// scores [M,N], M >= 1 members -> [N], computed in double. Coste et al. 2024, arXiv:2310.02743.
+EnsembleScores reduce_ensemble(const at::Tensor& scores, const EnsembleOptions& options);
+
+}  // namespace rewardloom
