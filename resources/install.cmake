@@ -5,7 +5,7 @@ install(TARGETS rewardloom rewardloom_graph rewardloom_engine EXPORT RewardLoomT
 install(DIRECTORY engine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rewardloom FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY nodes DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rewardloom FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY graphs DESTINATION ${CMAKE_INSTALL_DATADIR}/rewardloom)
-install(DIRECTORY resources/models DESTINATION ${CMAKE_INSTALL_DATADIR}/rewardloom/resources)
+install(DIRECTORY resources/models resources/data DESTINATION ${CMAKE_INSTALL_DATADIR}/rewardloom/resources)
 install(EXPORT RewardLoomTargets NAMESPACE RewardLoom:: FILE RewardLoomTargets.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/RewardLoom)
 set_target_properties(rewardloom_graph PROPERTIES EXPORT_NAME graph)

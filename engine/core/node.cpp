@@ -8,11 +8,142 @@
 
 namespace rewardloom {
 
-ParameterBase::ParameterBase(Node* node, ParameterDeclaration declaration)
+Node::Node() = default;
+Node::~Node() = default;
+
+namespace detail {
+
+std::size_t add_input(Node* node, const PortType& type, const char* name, const char* doc,
+                      const InputOptions& options, InputKind kind) {
+  PortDeclaration port;
+  port.name = name;
+  port.doc = doc;
+  port.type = type.declaration.name;
+  port.dims = options.dims;
+  port.needs = options.needs;
+  port.access = kind.access;
+  port.optional = kind.optional;
+  port.variadic = kind.variadic;
+  port.at_least = kind.at_least;
+  auto& inputs = Declare::of(node).inputs;
+  inputs.push_back(std::move(port));
+  return inputs.size() - 1;
+}
+
+std::size_t add_output(Node* node, const PortType& type, const char* name, const char* doc,
+                       const OutputOptions& options) {
+  PortDeclaration port;
+  port.name = name;
+  port.doc = doc;
+  port.type = type.declaration.name;
+  port.dims = options.dims;
+  port.same_as = options.same_as;
+  port.gold = options.gold;
+  port.facts = options.facts;
+  auto& outputs = Declare::of(node).outputs;
+  outputs.push_back(std::move(port));
+  return outputs.size() - 1;
+}
+
+void add_state(Node* node, const char* name) { Declare::of(node).states.push_back(name); }
+
+const InputOptions& plain_input() {
+  static const InputOptions options;
+  return options;
+}
+
+const OutputOptions& plain_output() {
+  static const OutputOptions options;
+  return options;
+}
+
+Json to_value(bool value) { return value; }
+Json to_value(std::int64_t value) { return value; }
+Json to_value(double value) { return value; }
+Json to_value(const std::string& value) { return value; }
+Json to_value(const std::vector<std::string>& value) { return value; }
+Json to_value(const std::vector<double>& value) { return value; }
+Json to_value(const std::vector<std::int64_t>& value) { return value; }
+
+void from_value(const Json& json, bool& value) { value = json.get<bool>(); }
+void from_value(const Json& json, std::int64_t& value) {
+  value = json.is_number_float() ? static_cast<std::int64_t>(json.get<double>())
+                                 : json.get<std::int64_t>();
+}
+void from_value(const Json& json, double& value) { value = json.get<double>(); }
+void from_value(const Json& json, std::string& value) { value = json.get<std::string>(); }
+void from_value(const Json& json, std::vector<std::string>& value) {
+  value = json.get<std::vector<std::string>>();
+}
+void from_value(const Json& json, std::vector<double>& value) {
+  value = json.get<std::vector<double>>();
+}
+void from_value(const Json& json, std::vector<std::int64_t>& value) {
+  value = json.get<std::vector<std::int64_t>>();
+}
+
+std::size_t choice_index(const Json& json, const ParameterShape& shape) {
+  const auto name = json.get<std::string>();
+  for (std::size_t i = 0; i < shape.choice_count; ++i) {
+    if (name == shape.choices[i].name) return i;
+  }
+  throw Failure("param-choice", "\"" + name + "\" is not a choice");
+}
+
+}  // namespace detail
+
+TraitsMember::TraitsMember(Node* node, const Traits& traits) { Declare::of(node).traits = traits; }
+Doc::Doc(Node* node, const char* text) { Declare::of(node).doc = text; }
+Synonyms::Synonyms(Node* node, std::initializer_list<const char*> words) {
+  Declare::of(node).synonyms.assign(words.begin(), words.end());
+}
+Rule::Rule(Node* node, const RuleDeclaration& rule) { Declare::of(node).rules.push_back(rule); }
+Preset::Preset(Node* node, const char* name, const Json& params) {
+  Declare::of(node).presets.push_back({name, params});
+}
+Supplies::Supplies(Node* node, std::initializer_list<const char*> names) {
+  Declare::of(node).supplies.assign(names.begin(), names.end());
+}
+Body::Body(Node* node, const char* parameter, const char* vary, const char* values)
+    : index(Declare::of(node).bodies.size()) {
+  Declare::of(node).bodies.push_back({parameter, vary, values});
+}
+Argument::Argument(LossNode* node, const char* name, const char* dims, const char* doc,
+                   const ArgumentOptions& options) {
+  Declare::of(node).loss_arguments.push_back(
+      {name, dims, doc, options.optional, options.differentiable});
+}
+void Argument::add_port(LossNode* node, const PortType& type, const char* name, const char* doc) {
+  node->ports_.emplace_back(
+      name, detail::add_input(node, type, name, doc, detail::plain_input(), {.optional = true}));
+}
+
+ParameterBase::ParameterBase(Node* node, const char* name, const char* doc,
+                             const ParameterShape& shape, const ParamOptions& options,
+                             const Json* value)
     : node_(node), index_(node->declaration_.params.size()) {
-  node->declaration_.params.push_back(std::move(declaration));
+  ParameterDeclaration p;
+  p.name = name;
+  p.doc = doc;
+  p.kind = shape.kind;
+  p.element = shape.element;
+  p.nullable = shape.nullable;
+  p.min = options.min;
+  p.max = options.max;
+  p.exclusive_min = options.exclusive_min;
+  p.exclusive_max = options.exclusive_max;
+  p.unit = options.unit;
+  p.path = options.path;
+  for (std::size_t i = 0; i < shape.choice_count; ++i) {
+    p.choices.push_back({shape.choices[i].name, shape.choices[i].doc});
+  }
+  p.required = value == nullptr;
+  if (value != nullptr) p.default_value = *value;
+  node->declaration_.params.push_back(std::move(p));
   node->parameters_.push_back(this);
 }
+
+ParameterBase::~ParameterBase() = default;
 
 const ParameterDeclaration& ParameterBase::declaration() const {
   return node_->declaration_.params[index_];

@@ -1,7 +1,9 @@
 // The node API: ports and parameters are members, declared once. A node is const while it runs; values
 // live in the Step, state in the run.
 #pragma once
+#include <array>
 #include <concepts>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +22,7 @@ class ParameterBase;
 /// Base of all nodes. Members register themselves while the node is constructed.
 class Node : public std::enable_shared_from_this<Node> {
  public:
-  virtual ~Node() = default;
+  virtual ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -32,7 +34,7 @@ class Node : public std::enable_shared_from_this<Node> {
   void configure(const Json& params);
 
  protected:
-  Node() = default;
+  Node();
   NodeDeclaration declaration_;
 
  private:
@@ -60,34 +62,38 @@ struct OutputOptions {
   Json facts = Json::object();
 };
 
+// Whatever a member of a node does when the node is made is compiled once, in node.cpp: these headers
+// are read by every node.
 namespace detail {
-template <class T>
-std::size_t add_input(Node* node, const char* name, const char* doc, const InputOptions& options,
-                      PortDeclaration extra) {
-  extra.name = name;
-  extra.doc = doc;
-  extra.type = PortTraits<T>::type().declaration.name;
-  extra.dims = options.dims;
-  extra.needs = options.needs;
-  auto& inputs = Declare::of(node).inputs;
-  inputs.push_back(std::move(extra));
-  return inputs.size() - 1;
-}
+struct InputKind {
+  Access access = Access::value;
+  bool optional = false;
+  bool variadic = false;
+  int at_least = 1;
+};
+std::size_t add_input(Node* node, const PortType& type, const char* name, const char* doc,
+                      const InputOptions& options, InputKind kind);
+std::size_t add_output(Node* node, const PortType& type, const char* name, const char* doc,
+                       const OutputOptions& options);
+void add_state(Node* node, const char* name);
+const InputOptions& plain_input();
+const OutputOptions& plain_output();
 }  // namespace detail
 
 /// A required value: `step[port]` is `const T&`.
 template <class T>
 struct Input {
-  Input(Node* node, const char* name, const char* doc, const InputOptions& options = {})
-      : index(detail::add_input<T>(node, name, doc, options, {})) {}
+  Input(Node* node, const char* name, const char* doc, const InputOptions& options = detail::plain_input())
+      : index(detail::add_input(node, PortTraits<T>::type(), name, doc, options, {})) {}
   const std::size_t index;
 };
 
 /// A value that may be missing: `step[port]` is `const T*`, null when not connected.
 template <class T>
 struct Optional {
-  Optional(Node* node, const char* name, const char* doc, const InputOptions& options = {})
-      : index(detail::add_input<T>(node, name, doc, options, {.optional = true})) {}
+  Optional(Node* node, const char* name, const char* doc, const InputOptions& options = detail::plain_input())
+      : index(detail::add_input(node, PortTraits<T>::type(), name, doc, options,
+                                {.optional = true})) {}
   const std::size_t index;
 };
 
@@ -95,9 +101,9 @@ struct Optional {
 template <class T>
 struct Inputs {
   Inputs(Node* node, const char* name, const char* doc, int at_least = 1,
-         const InputOptions& options = {})
-      : index(detail::add_input<T>(
-            node, name, doc, options,
+         const InputOptions& options = detail::plain_input())
+      : index(detail::add_input(
+            node, PortTraits<T>::type(), name, doc, options,
             {.optional = at_least == 0, .variadic = true, .at_least = at_least})) {}
   const std::size_t index;
 };
@@ -106,8 +112,8 @@ struct Inputs {
 template <class H>
 struct Reads {
   Reads(Node* node, const char* name, const char* doc, bool optional = false)
-      : index(detail::add_input<H>(node, name, doc, {},
-                                   {.access = Access::read, .optional = optional})) {}
+      : index(detail::add_input(node, PortTraits<H>::type(), name, doc, detail::plain_input(),
+                                {.access = Access::read, .optional = optional})) {}
   const std::size_t index;
 };
 
@@ -115,65 +121,50 @@ struct Reads {
 template <class H>
 struct Writes {
   Writes(Node* node, const char* name, const char* doc)
-      : index(detail::add_input<H>(node, name, doc, {}, {.access = Access::write})) {}
+      : index(detail::add_input(node, PortTraits<H>::type(), name, doc, detail::plain_input(),
+                                {.access = Access::write})) {}
   const std::size_t index;
 };
 
 /// A result: `step[port] = T{...}`.
 template <class T>
 struct Output {
-  Output(Node* node, const char* name, const char* doc, const OutputOptions& options = {}) {
-    PortDeclaration port;
-    port.name = name;
-    port.doc = doc;
-    port.type = PortTraits<T>::type().declaration.name;
-    port.dims = options.dims;
-    port.same_as = options.same_as;
-    port.gold = options.gold;
-    port.facts = options.facts;
-    auto& outputs = Declare::of(node).outputs;
-    outputs.push_back(std::move(port));
-    index = outputs.size() - 1;
-  }
-  std::size_t index;
+  Output(Node* node, const char* name, const char* doc,
+         const OutputOptions& options = detail::plain_output())
+      : index(detail::add_output(node, PortTraits<T>::type(), name, doc, options)) {}
+  const std::size_t index;
 };
 
 /// Facts about the node type for the planner; see Traits.
 struct TraitsMember {
-  TraitsMember(Node* node, const Traits& traits) { Declare::of(node).traits = traits; }
+  TraitsMember(Node* node, const Traits& traits);
 };
 /// A paragraph or more: formula, shapes, remarks. Shown by `rewardloom nodes TYPE`.
 struct Doc {
-  Doc(Node* node, const char* text) { Declare::of(node).doc = text; }
+  Doc(Node* node, const char* text);
 };
 /// Words under which the node is found besides its title.
 struct Synonyms {
-  Synonyms(Node* node, std::vector<std::string> words) {
-    Declare::of(node).synonyms = std::move(words);
-  }
+  Synonyms(Node* node, std::initializer_list<const char*> words);
 };
 /// See RuleDeclaration.
 struct Rule {
-  Rule(Node* node, RuleDeclaration rule) { Declare::of(node).rules.push_back(std::move(rule)); }
+  Rule(Node* node, const RuleDeclaration& rule);
 };
 /// A named set of parameter values; needs a parameter called `preset` (see PresetParam).
 struct Preset {
-  Preset(Node* node, std::string name, Json params) {
-    Declare::of(node).presets.push_back({std::move(name), std::move(params)});
-  }
+  Preset(Node* node, const char* name, const Json& params);
 };
 /// The loss arguments that an optimizer hands in.
 struct Supplies {
-  Supplies(Node* node, std::vector<std::string> names) {
-    Declare::of(node).supplies = std::move(names);
-  }
+  Supplies(Node* node, std::initializer_list<const char*> names);
 };
 
 /// State of the node that lives across iterations and is checkpointed: `step[state]` is `T&`.
 /// T has `void save(Package&) const` and `void load(const Package&)`.
 template <class T>
 struct State {
-  State(Node* node, const char* name_) : name(name_) { Declare::of(node).states.push_back(name_); }
+  State(Node* node, const char* name_) : name(name_) { detail::add_state(node, name_); }
   const char* const name;
 };
 
@@ -197,17 +188,33 @@ struct ParamOptions {
   bool path = false;
 };
 
+struct ChoiceText {
+  const char* name;
+  const char* doc;
+};
+
+/// What a parameter's C++ type says of it.
+struct ParameterShape {
+  ParameterKind kind = ParameterKind::text;
+  ParameterKind element = ParameterKind::number;
+  bool nullable = false;
+  const ChoiceText* choices = nullptr;
+  std::size_t choice_count = 0;
+};
+
 class ParameterBase {
  public:
   ParameterBase(const ParameterBase&) = delete;
   ParameterBase& operator=(const ParameterBase&) = delete;
-  virtual ~ParameterBase() = default;
+  virtual ~ParameterBase();
   const ParameterDeclaration& declaration() const;
   /// Whether the graph (not the default or a preset) gave the value.
   bool is_given() const { return given_; }
 
  protected:
-  ParameterBase(Node* node, ParameterDeclaration declaration);
+  /// `value`: the default, or null where the parameter is required.
+  ParameterBase(Node* node, const char* name, const char* doc, const ParameterShape& shape,
+                const ParamOptions& options, const Json* value);
   virtual void assign(const Json& value) = 0;
 
  private:
@@ -262,13 +269,69 @@ struct Unwrapped<std::optional<T>> {
   static constexpr bool nullable = true;
 };
 
+template <class E>
+constexpr auto choice_texts() {
+  constexpr auto all = choices(E{});
+  std::array<ChoiceText, all.size()> texts{};
+  for (std::size_t i = 0; i < all.size(); ++i) texts[i] = {all[i].name, all[i].doc};
+  return texts;
+}
+template <class E>
+inline constexpr auto kChoiceTexts = choice_texts<E>();
+
+template <class T>
+constexpr ParameterShape shape_of() {
+  using Plain = typename Unwrapped<T>::type;
+  ParameterShape shape;
+  shape.kind = ParameterType<Plain>::kind;
+  shape.nullable = Unwrapped<T>::nullable || shape.kind == ParameterKind::object;
+  if constexpr (ParameterType<Plain>::kind == ParameterKind::list) {
+    shape.element = ParameterType<Plain>::element;
+  }
+  if constexpr (std::is_enum_v<Plain>) {
+    shape.choices = kChoiceTexts<Plain>.data();
+    shape.choice_count = kChoiceTexts<Plain>.size();
+  }
+  return shape;
+}
+
+Json to_value(bool value);
+Json to_value(std::int64_t value);
+Json to_value(double value);
+Json to_value(const std::string& value);
+Json to_value(const std::vector<std::string>& value);
+Json to_value(const std::vector<double>& value);
+Json to_value(const std::vector<std::int64_t>& value);
+void from_value(const Json& json, bool& value);
+void from_value(const Json& json, std::int64_t& value);
+void from_value(const Json& json, double& value);
+void from_value(const Json& json, std::string& value);
+void from_value(const Json& json, std::vector<std::string>& value);
+void from_value(const Json& json, std::vector<double>& value);
+void from_value(const Json& json, std::vector<std::int64_t>& value);
+/// The position of the choice that `json` names. Failure `param-choice` if it names none.
+std::size_t choice_index(const Json& json, const ParameterShape& shape);
+
+template <class T>
+concept HasOwnValue = std::same_as<T, std::string> || std::same_as<T, std::vector<std::string>> ||
+                      std::same_as<T, std::vector<double>> ||
+                      std::same_as<T, std::vector<std::int64_t>>;
+
 template <class T>
 Json json_of(const T& value) {
   if constexpr (std::is_enum_v<T>) {
     for (const auto& choice : choices(T{})) {
-      if (choice.value == value) return choice.name;
+      if (choice.value == value) return to_value(std::string(choice.name));
     }
     return nullptr;
+  } else if constexpr (std::same_as<T, bool>) {
+    return to_value(value);
+  } else if constexpr (std::integral<T>) {
+    return to_value(static_cast<std::int64_t>(value));
+  } else if constexpr (std::floating_point<T>) {
+    return to_value(static_cast<double>(value));
+  } else if constexpr (HasOwnValue<T>) {
+    return to_value(value);
   } else {
     return Json(value);
   }
@@ -277,42 +340,24 @@ Json json_of(const T& value) {
 template <class T>
 T value_of(const Json& json) {
   if constexpr (std::is_enum_v<T>) {
-    const std::string name = json.get<std::string>();
-    for (const auto& choice : choices(T{})) {
-      if (name == choice.name) return choice.value;
-    }
-    throw Failure("param-choice", "\"" + name + "\" is not a choice");
+    return choices(T{})[choice_index(json, shape_of<T>())].value;
   } else if constexpr (std::integral<T> && !std::same_as<T, bool>) {
-    return static_cast<T>(json.is_number_float() ? json.get<double>() : json.get<std::int64_t>());
+    std::int64_t value = 0;
+    from_value(json, value);
+    return static_cast<T>(value);
+  } else if constexpr (std::floating_point<T>) {
+    double value = 0;
+    from_value(json, value);
+    return static_cast<T>(value);
+  } else if constexpr (std::same_as<T, bool> || HasOwnValue<T>) {
+    T value{};
+    from_value(json, value);
+    return value;
   } else if constexpr (std::same_as<T, Json>) {
     return json;
   } else {
     return json.get<T>();
   }
-}
-
-template <class T>
-ParameterDeclaration parameter_declaration(const char* name, const char* doc,
-                                           const ParamOptions& options) {
-  using Plain = typename Unwrapped<T>::type;
-  ParameterDeclaration p;
-  p.name = name;
-  p.doc = doc;
-  p.kind = ParameterType<Plain>::kind;
-  p.nullable = Unwrapped<T>::nullable || p.kind == ParameterKind::object;
-  p.min = options.min;
-  p.max = options.max;
-  p.exclusive_min = options.exclusive_min;
-  p.exclusive_max = options.exclusive_max;
-  p.unit = options.unit;
-  p.path = options.path;
-  if constexpr (ParameterType<Plain>::kind == ParameterKind::list) {
-    p.element = ParameterType<Plain>::element;
-  }
-  if constexpr (std::is_enum_v<Plain>) {
-    for (const auto& choice : choices(Plain{})) p.choices.push_back({choice.name, choice.doc});
-  }
-  return p;
 }
 }  // namespace detail
 
@@ -329,27 +374,24 @@ class Param final : public ParameterBase {
  public:
   Param(Node* node, const char* name, T default_value, const char* doc,
         const ParamOptions& options = {})
-      : ParameterBase(node, with_default(detail::parameter_declaration<T>(name, doc, options),
-                                         default_value)),
-        value_(std::move(default_value)) {}
+      : Param(node, name, doc, options, json_of_default(default_value), std::move(default_value)) {}
   Param(Node* node, const char* name, Required, const char* doc, const ParamOptions& options = {})
-      : ParameterBase(node, as_required(detail::parameter_declaration<T>(name, doc, options))) {}
+      : ParameterBase(node, name, doc, detail::shape_of<T>(), options, nullptr) {}
 
   const T& operator()() const { return value_; }
 
  private:
   using Plain = typename detail::Unwrapped<T>::type;
-  static ParameterDeclaration with_default(ParameterDeclaration p, const T& value) {
+  Param(Node* node, const char* name, const char* doc, const ParamOptions& options,
+        const Json& default_json, T default_value)
+      : ParameterBase(node, name, doc, detail::shape_of<T>(), options, &default_json),
+        value_(std::move(default_value)) {}
+  static Json json_of_default(const T& value) {
     if constexpr (detail::Unwrapped<T>::nullable) {
-      p.default_value = value ? detail::json_of<Plain>(*value) : Json(nullptr);
+      return value ? detail::json_of<Plain>(*value) : Json(nullptr);
     } else {
-      p.default_value = detail::json_of<T>(value);
+      return detail::json_of<T>(value);
     }
-    return p;
-  }
-  static ParameterDeclaration as_required(ParameterDeclaration p) {
-    p.required = true;
-    return p;
   }
   void assign(const Json& json) override {
     if constexpr (detail::Unwrapped<T>::nullable) {
@@ -367,10 +409,7 @@ class Param final : public ParameterBase {
 
 /// Says that the parameter of that name holds subgraphs: `step.run(body, part, ...)`. See BodyDeclaration.
 struct Body {
-  Body(Node* node, const char* parameter, const char* vary = "", const char* values = "")
-      : index(Declare::of(node).bodies.size()) {
-    Declare::of(node).bodies.push_back({parameter, vary, values});
-  }
+  Body(Node* node, const char* parameter, const char* vary = "", const char* values = "");
   const std::size_t index;
 };
 
@@ -433,18 +472,17 @@ struct ArgumentOptions {
 /// An argument of a loss: `batch.at("log_probs")`.
 struct Argument {
   Argument(LossNode* node, const char* name, const char* dims, const char* doc,
-           const ArgumentOptions& options = {}) {
-    Declare::of(node).loss_arguments.push_back(
-        {name, dims, doc, options.optional, options.differentiable});
-  }
+           const ArgumentOptions& options = {});
   /// As above, and also an optional input port of type T whose main field is the argument.
   template <class T>
   static Argument with_port(LossNode* node, const char* name, const char* dims, const char* doc,
                             const ArgumentOptions& options = {}) {
-    node->ports_.emplace_back(
-        name, detail::add_input<T>(node, name, doc, {}, {.optional = true}));
+    add_port(node, PortTraits<T>::type(), name, doc);
     return Argument(node, name, dims, doc, options);
   }
+
+ private:
+  static void add_port(LossNode* node, const PortType& type, const char* name, const char* doc);
 };
 
 }  // namespace rewardloom

@@ -159,9 +159,14 @@ void fields(FieldVisitor& v, Scalar& x) { v.number("value", x.value, kMain); }
 
 void fields(FieldVisitor& v, Text& x) { v.text("text", x.text, kMain); }
 
+void fields(FieldVisitor& v, TextRows& x) {
+  v.texts("texts", x.texts, "N", kMain);
+  v.integer("batch", x.batch);
+}
+
 void fields(FieldVisitor& v, Table& x) {
   v.rows("cells", x.cells, "N", kMain);
-  v.texts("columns", x.columns, "K");
+  v.texts("columns", x.columns, "K", kOptional);
 }
 
 namespace {
@@ -254,6 +259,7 @@ REWARDLOOM_VALUE(Trajectories, "N,S", "steps in environments")
 REWARDLOOM_VALUE(Metrics, "", "named numbers")
 REWARDLOOM_VALUE(Scalar, "", "one number")
 REWARDLOOM_VALUE(Text, "", "one text")
+REWARDLOOM_VALUE(TextRows, "N", "one text per row")
 REWARDLOOM_VALUE(Table, "", "named columns, rows of cells")
 REWARDLOOM_HANDLE(Policy, "a model that samples and is trained")
 REWARDLOOM_HANDLE(ReferenceModel, "a frozen model to compare a policy with")
@@ -284,7 +290,7 @@ std::vector<const PortType*> types_of() {
 std::vector<const PortType*> core_port_types() {
   return types_of<Dataset, Prompts, Completions, LogProbs, Rewards, TokenRewards, StepRewards,
                   Advantages, Values, Returns, Preferences, Tests, Verdicts, Images, Latents,
-                  Features, Trajectories, Metrics, Scalar, Text, Table, LossTerm, Policy, ReferenceModel,
+                  Features, Trajectories, Metrics, Scalar, Text, TextRows, Table, LossTerm, Policy, ReferenceModel,
                   RewardModel, ValueModel, Judge, Generator, Discriminator, Encoder>();
 }
 

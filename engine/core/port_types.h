@@ -168,6 +168,10 @@ struct Scalar {
 struct Text {
   std::string text;
 };
+struct TextRows {
+  std::vector<std::string> texts;  ///< [N]
+  std::int64_t batch = 0;
+};
 struct Table {
   std::vector<std::string> columns;
   std::vector<Json> cells;  ///< one list of cells per row
@@ -233,6 +237,7 @@ void fields(FieldVisitor& v, Trajectories& x);
 void fields(FieldVisitor& v, Metrics& x);
 void fields(FieldVisitor& v, Scalar& x);
 void fields(FieldVisitor& v, Text& x);
+void fields(FieldVisitor& v, TextRows& x);
 void fields(FieldVisitor& v, Table& x);
 
 #define REWARDLOOM_PORT_TYPE(T)   \
@@ -260,6 +265,7 @@ REWARDLOOM_PORT_TYPE(Trajectories)
 REWARDLOOM_PORT_TYPE(Metrics)
 REWARDLOOM_PORT_TYPE(Scalar)
 REWARDLOOM_PORT_TYPE(Text)
+REWARDLOOM_PORT_TYPE(TextRows)
 REWARDLOOM_PORT_TYPE(Table)
 REWARDLOOM_PORT_TYPE(LossTerm)
 REWARDLOOM_PORT_TYPE(Policy)

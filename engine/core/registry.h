@@ -11,7 +11,7 @@
 namespace rewardloom {
 
 /// Changes whenever a plug-in built against older headers would misbehave.
-inline constexpr int kPluginAbi = 1;
+inline constexpr int kPluginAbi = 2;
 
 class Registry {
  public:

@@ -17,11 +17,13 @@ void Step::refuse_handle(const HandleState* state, const std::string& wanted) co
        "connect a node that gives a " + wanted);
 }
 
-std::string Step::path(const std::string& given) const {
+std::string path_from(const std::string& graph_file, const std::string& given) {
   namespace fs = std::filesystem;
   if (fs::path(given).is_absolute()) return given;
-  const fs::path beside = fs::path(settings_.file).parent_path() / given;
+  const fs::path beside = fs::path(graph_file).parent_path() / given;
   return fs::exists(beside) ? beside.string() : given;
 }
+
+std::string Step::path(const std::string& given) const { return path_from(settings_.file, given); }
 
 }  // namespace rewardloom

@@ -61,6 +61,20 @@ struct StepSettings {
   std::vector<std::string> output_names;  ///< the declared outputs, then those of a container's bodies
 };
 
+/// A node whose set-up can fail for reasons that the checker does not see, such as a program that is
+/// missing. A run calls `prepare` once, before its first iteration; elsewhere it may not be called.
+class Prepares {
+ public:
+  /// Throws Failure.
+  virtual void prepare(const StepSettings& settings) const = 0;
+
+ protected:
+  ~Prepares() = default;
+};
+
+/// A path in a graph file: as it is if absolute, else beside that file, else in the working directory.
+std::string path_from(const std::string& graph_file, const std::string& given);
+
 namespace detail {
 template <class T>
 StateHolder hold(std::shared_ptr<T> object) {

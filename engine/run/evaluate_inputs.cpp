@@ -224,11 +224,23 @@ class KeyResolver {
       const Field* field = port.field(entry.key);
       if (field != nullptr && field->main) continue;
       if (port.edges.empty() && port.declaration->optional) continue;
+      if (field == nullptr && !takes_mask(port, entry)) continue;
       placed = place_field(port, 0, entry.key, entry) || placed;
     }
     if (placed) return;
     throw Failure("ambiguous-input", fmt::format("{} could be {}", entry.key, listed(names)),
                   "name the port as well");
+  }
+
+  /// A mask that several ports could take is not one over steps where there are others, or where it
+  /// has not the sizes of the rewards.
+  static bool takes_mask(const Port& port, const Entry& entry) {
+    if (port.declaration->type != "StepRewards" || port.edges.empty()) return true;
+    const auto& given = port.edges.begin()->second.tensors;
+    const auto rewards = given.find("rewards");
+    if (given.contains("boundaries")) return false;
+    const at::Tensor mask = entry.tensor.defined() ? entry.tensor : tensor_from_json(*entry.json);
+    return rewards == given.end() || rewards->second.sizes() == mask.sizes();
   }
 
   static void put(Port& port, std::size_t edge, const Field& field, std::string_view part,

@@ -119,6 +119,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   void make_node() {
     try {
       node = owner_.environment_.registry.make(plan.type, plan.given);
+      if (const auto* set_up = dynamic_cast<const Prepares*>(node.get())) set_up->prepare(settings);
     } catch (const Failure& failure) {
       throw failure.at({settings.file, settings.node, ""});
     }

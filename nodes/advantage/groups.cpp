@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <unordered_map>
 
 #include "engine/core/problem.h"
@@ -22,6 +24,33 @@ void require_rows(const char* what, const at::Tensor& tensor, std::int64_t rows)
 at::Tensor on_host(const at::Tensor& tensor, at::ScalarType type) {
   return tensor.detach().to(at::kCPU, type).contiguous();
 }
+
+/// Numbers ids in the order in which they are first asked for: by a table where they lie close
+/// together, else by hashing.
+class Numbering {
+ public:
+  Numbering(const std::int64_t* id, std::int64_t rows) {
+    if (rows == 0) return;
+    const auto [low, high] = std::minmax_element(id, id + rows);
+    low_ = *low;
+    const std::uint64_t width =
+        static_cast<std::uint64_t>(*high) - static_cast<std::uint64_t>(low_);
+    if (width < 4 * static_cast<std::uint64_t>(rows)) table_.assign(width + 1, kNone);
+  }
+  /// The number of `id`; `fresh` for one that was not asked for before.
+  std::size_t operator()(std::int64_t id, std::size_t fresh) {
+    if (table_.empty()) return hashed_.try_emplace(id, fresh).first->second;
+    std::size_t& place = table_[static_cast<std::uint64_t>(id) - static_cast<std::uint64_t>(low_)];
+    if (place == kNone) place = fresh;
+    return place;
+  }
+
+ private:
+  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+  std::int64_t low_ = 0;
+  std::vector<std::size_t> table_;
+  std::unordered_map<std::int64_t, std::size_t> hashed_;
+};
 
 }  // namespace
 
@@ -44,16 +73,16 @@ Groups::Groups(const at::Tensor& group, const at::Tensor& left_out, std::int64_t
   const std::int64_t* const id = ids.data_ptr<std::int64_t>();
   const bool* const skip = skipped.defined() ? skipped.data_ptr<bool>() : nullptr;
 
-  std::unordered_map<std::int64_t, std::size_t> index;
+  Numbering number(id, rows);
   std::vector<std::size_t> sizes;
   std::vector<std::size_t> group_of(static_cast<std::size_t>(rows));
   std::size_t kept = 0;
   for (std::int64_t row = 0; row < rows; ++row) {
     if (skip != nullptr && skip[row]) continue;
-    const auto [entry, fresh] = index.try_emplace(id[row], sizes.size());
-    if (fresh) sizes.push_back(0);
-    ++sizes[entry->second];
-    group_of[static_cast<std::size_t>(row)] = entry->second;
+    const std::size_t group_index = number(id[row], sizes.size());
+    if (group_index == sizes.size()) sizes.push_back(0);
+    ++sizes[group_index];
+    group_of[static_cast<std::size_t>(row)] = group_index;
     ++kept;
   }
   starts_.resize(sizes.size() + 1, 0);

@@ -71,7 +71,8 @@ LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const 
       }
       advantage[row] = reward[row] - baseline[row];
       if (options.scale == LeaveOneOutScale::leave_one_out_std) {
-        advantage[row] /= spread[row] + options.epsilon;
+        const double divisor = spread[row] + options.epsilon;
+        advantage[row] = divisor == 0 ? 0 : advantage[row] / divisor;
       }
     }
   }

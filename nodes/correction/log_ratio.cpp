@@ -16,9 +16,10 @@ const at::Tensor& sampled(const LogProbs* behavior, const Completions* completio
 
 }  // namespace
 
-LogRatio::LogRatio(const LogProbs& current, const LogProbs* behavior,
-                   const Completions* completions) {
+SampledLogProbs sampled_log_probs(const LogProbs& current, const LogProbs* behavior,
+                                  const Completions* completions) {
   const at::Tensor& other = sampled(behavior, completions);
+  at::Tensor mask;
   if (completions != nullptr) {
     require_same_rows("log_probs", current.log_probs.size(0), current.batch, "completions",
                       completions->rows(), completions->batch);
@@ -36,10 +37,16 @@ LogRatio::LogRatio(const LogProbs& current, const LogProbs* behavior,
                            other.sizes(), ", the mask ", mask.sizes()),
                   "rows and tokens must agree");
   }
-  mask = mask.to(at::kBool);
+  return {current.log_probs, other.to(current.log_probs.options()), mask.to(at::kBool)};
+}
+
+LogRatio::LogRatio(const LogProbs& current, const LogProbs* behavior,
+                   const Completions* completions) {
+  const SampledLogProbs given = sampled_log_probs(current, behavior, completions);
   const at::Tensor zero = at::zeros({}, current.log_probs.options());
-  log_probs = at::where(mask, current.log_probs, zero);
-  behavior_log_probs = at::where(mask, other.to(current.log_probs.options()), zero);
+  mask = given.mask;
+  log_probs = at::where(mask, given.log_probs, zero);
+  behavior_log_probs = at::where(mask, given.behavior_log_probs, zero);
 }
 
 at::Tensor LogRatio::lengths() const { return mask.sum(-1); }

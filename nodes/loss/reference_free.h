@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <utility>
 
 #include "engine/core/node.h"
 
@@ -26,6 +27,10 @@ struct SimpoOptions {
   double alpha = 0;            ///< AlphaPO: reward (1 - p^-alpha) / alpha; 0: log p
   double nll_coefficient = 0;  ///< times the mean of -chosen_log_probs
 };
+
+/// chosen_log_probs and rejected_log_probs [N]; with `averages` and chosen_lengths,
+/// rejected_lengths [N] given they are sums, which are divided by the lengths (at least 1).
+std::pair<at::Tensor, at::Tensor> pair_log_probs(const LossBatch& batch, bool averages);
 
 /// chosen_log_probs, rejected_log_probs [N], averaged over tokens (SimPO) or summed (CPO) -> loss
 /// [] (mean over the step's pairs); losses [N] (without the NLL term), accuracy, margin [].

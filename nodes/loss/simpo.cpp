@@ -30,9 +30,10 @@ at::Tensor losses_of(const at::Tensor& gap, const SimpoOptions& options) {
 }  // namespace
 
 LossResult simpo_loss(const LossBatch& batch, const SimpoOptions& options) {
-  const at::Tensor chosen = row_argument(batch, "chosen_log_probs");
-  const at::Tensor rejected =
-      argument_like(batch, "rejected_log_probs", chosen, "chosen_log_probs");
+  // CPO's own forms take sums (arXiv:2401.08417), the others means.
+  const bool averages =
+      options.variant == SimpoVariant::simpo || options.variant == SimpoVariant::ipo;
+  const auto [chosen, rejected] = pair_log_probs(batch, averages);
   const at::Tensor gap = reward_of(chosen, options.alpha) - reward_of(rejected, options.alpha);
   const at::Tensor losses = losses_of(gap, options);
   LossResult result;
@@ -51,13 +52,19 @@ struct Simpo final : LossNode {
   Argument chosen_log_probs{this,
                             "chosen_log_probs",
                             "N",
-                            "averaged over completion tokens (simpo) or summed (sigmoid)",
+                            "averaged over completion tokens (simpo) or summed (sigmoid); with "
+                            "lengths always summed",
                             {.differentiable = true}};
   Argument rejected_log_probs{this,
                               "rejected_log_probs",
                               "N",
-                              "averaged over completion tokens (simpo) or summed (sigmoid)",
+                              "as chosen_log_probs",
                               {.differentiable = true}};
+  Argument chosen_lengths{this, "chosen_lengths", "N",
+                          "completion tokens: simpo and ipo then divide the sums by them",
+                          {.optional = true}};
+  Argument rejected_lengths{
+      this, "rejected_lengths", "N", "as chosen_lengths", {.optional = true}};
   Param<SimpoVariant> variant{this, "variant", SimpoVariant::simpo, "which loss"};
   Param<double> beta{this, "beta", 2.0, "factor of the gap", {.min = 0, .exclusive_min = true}};
   Param<double> gamma{this, "gamma", 0.5, "simpo: margin that beta times the gap should reach"};

@@ -16,10 +16,20 @@ constexpr auto choices(StoredType) {
   });
 }
 
+enum class AdapterForm { merged, separate };
+constexpr auto choices(AdapterForm) {
+  return std::to_array<Choice<AdapterForm>>({
+      {AdapterForm::merged, "merged", "added into the weights of a whole model"},
+      {AdapterForm::separate, "separate", "alone, as adapter_model.safetensors in PEFT's layout"},
+  });
+}
+
 }  // namespace
 
 struct SaveModel final : Node {
-  Reads<Policy> policy{this, "policy", "the model to write"};
+  Reads<Policy> policy{this, "policy", "the model to write", true};
+  Reads<RewardModel> reward_model{this, "reward_model", "instead: a reward model", true};
+  Reads<ValueModel> value_model{this, "value_model", "instead: a value model", true};
   Output<Text> folder{this, "folder",
                       "where it was written; empty in iterations that write nothing"};
   Param<std::string> path{
@@ -31,6 +41,13 @@ struct SaveModel final : Node {
                             "writes in iterations every - 1, 2 every - 1, ...",
                             {.min = 1, .unit = "iterations"}};
   Param<StoredType> dtype{this, "dtype", StoredType::float32, "of the stored weights"};
+  Param<AdapterForm> adapters{this, "adapters", AdapterForm::merged,
+                              "how LoRA adapters are stored"};
+  Rule one{this,
+           {{{"policy", {{"connected", false}}}, {"reward_model", {{"connected", false}}}},
+            {{"value_model", {{"connected", true}}}},
+            "there is no model to write",
+            "connect a policy, a reward_model or a value_model"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"export", "checkpoint", "Hugging Face", "safetensors"}};
   Doc doc{
@@ -42,10 +59,9 @@ struct SaveModel final : Node {
   void run(Step& step) const override {
     Text written;
     if ((step.iteration() + 1) % every() == 0) {
-      const LanguageModel& model = step.read<LanguageModel>(policy);
+      const LanguageModel& model = connected_model(step);
       const std::filesystem::path target = place(step);
-      save_model(target, model.decoder().config(), model.decoder().weights(),
-                 dtype() == StoredType::bfloat16 ? at::kBFloat16 : at::kFloat);
+      write(model, target);
       model.tokenizer().save(target);
       written.text = target.string();
     }
@@ -53,6 +69,21 @@ struct SaveModel final : Node {
   }
 
  private:
+  const LanguageModel& connected_model(const Step& step) const {
+    if (step.connected(policy)) return step.read<LanguageModel>(policy);
+    if (step.connected(reward_model)) return step.read<LanguageModel>(reward_model);
+    return step.read<LanguageModel>(value_model);
+  }
+
+  void write(const LanguageModel& model, const std::filesystem::path& target) const {
+    const Decoder& decoder = model.decoder();
+    if (adapters() == AdapterForm::separate && decoder.config().lora) {
+      return save_adapters(target, decoder.config(), decoder.weights(), model.folder());
+    }
+    save_model(target, decoder.config(), decoder.weights(),
+               dtype() == StoredType::bfloat16 ? at::kBFloat16 : at::kFloat);
+  }
+
   std::filesystem::path place(const Step& step) const {
     if (!path().empty()) return path();
     if (step.run_dir().empty()) {

@@ -43,6 +43,13 @@ struct OptimizePolicy final : Node {
                          1e-5,
                          "difference between sampling and training log-probs that raises an alarm",
                          {.min = 0}};
+  Param<std::optional<std::int64_t>> max_staleness{
+      this,
+      "max_staleness",
+      std::nullopt,
+      "most updates between sampling and training; older completions are "
+      "refused; null: any",
+      {.min = 0, .unit = "updates"}};
   Rule end{this, OptimizerParams::needs_end()};
   Supplies supplied{
       this,
@@ -50,14 +57,19 @@ struct OptimizePolicy final : Node {
   TraitsMember traits{this, {.effect = true, .trains = true}};
   Synonyms words{this, {"AdamW", "actor update", "PPO", "GRPO", "trainer", "learner"}};
   Doc doc{this,
-          "For each epoch and mini-batch: the losses over micro-batches (placement.micro_batch "
+          "For each epoch and mini-batch: the losses over micro-batches "
+          "(placement.micro_batch "
           "rows, 16 "
-          "unless set), each given the mini-batch's counts of tokens and rows, then one AdamW step "
-          "(arXiv:1711.05101). Gradients are added up in an order that depends on the rows alone: "
+          "unless set), each given the mini-batch's counts of tokens and rows, "
+          "then one AdamW step "
+          "(arXiv:1711.05101). Gradients are added up in an order that depends on "
+          "the rows alone: "
           "threads "
-          "change no bit, micro-batches nothing beyond rounding. Log-probs are taken at the "
+          "change no bit, micro-batches nothing beyond rounding. Log-probs are "
+          "taken at the "
           "temperature of "
-          "sampling. In the first optimizer step they are compared with those of sampling "
+          "sampling. In the first optimizer step they are compared with those of "
+          "sampling "
           "(mismatch/*). "
           "A step whose gradient is not finite is skipped, counted and reported."};
 
@@ -78,7 +90,8 @@ struct OptimizePolicy final : Node {
       rows.arguments.emplace_back("advantages", a->advantages);
     if (const LogProbs* const r = step[reference])
       rows.arguments.emplace_back("ref_log_probs", r->log_probs);
-    const UpdateReport report = update(step, model, step[adam], rows, loss_terms(step), options);
+    const UpdateReport report =
+        update(step, model, step[adam], rows, update_terms(step[terms]), options);
     report_update(step, report, mismatch());
     step.metric("actor/ppo_kl", report.old_minus_new);
     step.metric("staleness",
@@ -95,10 +108,18 @@ struct OptimizePolicy final : Node {
     }
     if (c.weight_version > model.weight_version()) {
       step.fail("weight-version",
-                fmt::format(
-                    "the completions were sampled by version {} of the weights, the model is at {}",
-                    c.weight_version, model.weight_version()),
+                fmt::format("the completions were sampled by version {} of the "
+                            "weights, the model is at {}",
+                            c.weight_version, model.weight_version()),
                 "connect completions that this policy wrote");
+    }
+    const std::int64_t age = model.weight_version() - c.weight_version;
+    if (max_staleness() && age > *max_staleness()) {
+      step.fail("stale-completions",
+                fmt::format("the completions are {} updates old, max_staleness is {}", age,
+                            *max_staleness()),
+                "sample more often, or raise max_staleness and correct with "
+                "correction.importance");
     }
     const auto same = [&](const char* name, const at::Tensor& tensor, std::int64_t batch) {
       if (tensor.size(0) != c.rows()) {
@@ -126,15 +147,6 @@ struct OptimizePolicy final : Node {
     return score_rows(model.decoder(), rows.tokens, options.sampling, options.micro_batch,
                       [&](std::size_t count, const auto& call) { step.parallel(count, call); })
         .log_probs;
-  }
-
-  std::vector<UpdateTerm> loss_terms(const Step& step) const {
-    std::vector<UpdateTerm> list;
-    const auto given = step[terms];
-    for (std::size_t i = 0; i < given.size(); ++i) {
-      list.push_back({given[i].name, given[i].function.get(), given[i].data});
-    }
-    return list;
   }
 };
 

@@ -1,16 +1,18 @@
-// Optimizer steps of a language model: losses over micro-batches, gradients added up in a fixed
-// order.
+// Optimizer steps of a language model: losses over micro-batches, gradients
+// added up in a fixed order.
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/core/port_types.h"
 #include "engine/core/step.h"
 #include "nodes/optimize/adamw.h"
+#include "nodes/optimize/descent.h"
 #include "nodes/text/language_model.h"
 #include "nodes/text/row_scores.h"
 
@@ -21,49 +23,41 @@ struct UpdateTerm {
   std::string name;
   const LossFunction* function = nullptr;
   std::vector<std::pair<std::string, at::Tensor>> data;
+  /// Whether the loss asks for an argument of that name.
+  bool takes(std::string_view argument) const;
 };
+std::vector<UpdateTerm> update_terms(const InputList<LossTerm>& given);
 
 struct UpdateRows {
   TokenRows tokens;
   at::Tensor behaviour_log_probs;  ///< [N,T]; undefined where nothing was sampled
-  /// Row-aligned tensors [N,...] handed to the losses, e.g. old_log_probs, advantages.
+  /// Row-aligned tensors [N,...] handed to the losses, e.g. old_log_probs,
+  /// advantages.
   std::vector<std::pair<std::string, at::Tensor>> arguments;
 };
 
-struct UpdateOptions {
-  AdamWOptions adamw;
-  Schedule schedule = Schedule::constant;
-  std::int64_t warmup_steps = 0;
-  std::int64_t total_steps = 0;  ///< where the schedule ends; 0: not known
-  std::int64_t epochs = 1;
-  std::int64_t mini_batch = 0;  ///< rows per optimizer step; 0: all
-  bool shuffle = true;          ///< draw the order of the rows where there are several mini-batches
-  std::int64_t micro_batch = 16;  ///< rows per forward and backward pass
-  SamplingOptions sampling;       ///< the distribution whose log-probs are trained
+struct UpdateOptions : DescentOptions {
+  SamplingOptions sampling;  ///< the distribution whose log-probs are trained
 };
 
 /// Sums over all optimizer steps of one firing.
-struct UpdateReport {
+struct UpdateReport : DescentReport {
   double loss = 0;     ///< mean over optimizer steps
   double entropy = 0;  ///< mean over tokens, as are the next two
   double old_minus_new = 0;
   double tokens = 0;
-  double gradient_norm = 0;  ///< mean over optimizer steps
-  double learning_rate = 0;  ///< of the last one
-  std::int64_t steps = 0;
-  std::int64_t clipped = 0;
-  std::int64_t skipped = 0;
-  bool changed = false;  ///< whether any weight has other bits than before
-  /// Before the first optimizer step: training log-probs against behaviour log-probs.
+  /// Before the first optimizer step: training log-probs against behaviour
+  /// log-probs.
   double mismatch_largest = 0;
   double mismatch_mean_ratio = 1;  ///< mean e^|difference|
   std::int64_t mismatch_tokens = 0;
   std::map<std::string, double> outputs;  ///< "term/output": mean over tokens
 };
 
-/// Trains `model`. The loss of an optimizer step is the sum of its micro-batches' losses, which are
-/// given the step's counts of tokens and rows; gradients are added up in an order that depends on
-/// the rows alone, so that neither threads nor micro-batches change the result (the latter beyond
+/// Trains `model`. The loss of an optimizer step is the sum of its
+/// micro-batches' losses, which are given the step's counts of tokens and rows;
+/// gradients are added up in an order that depends on the rows alone, so that
+/// neither threads nor micro-batches change the result (the latter beyond
 /// rounding). A step whose gradient is not finite is skipped.
 UpdateReport update(Step& step, LanguageModel& model, AdamW& optimizer, const UpdateRows& rows,
                     const std::vector<UpdateTerm>& terms, const UpdateOptions& options);

@@ -2,20 +2,17 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+
+#include "nodes/text/operator_layers.h"
+#include "nodes/text/weight_names.h"
 
 namespace rewardloom {
 
 namespace {
 
 constexpr double unseen = -1e9;
-
-at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  return x * (x.square().mean(-1, true) + epsilon).rsqrt() * weight;
-}
 
 /// x [N,H,T,E] rotated in halves by cosine and sine [N,1,T,E/2].
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine) {
@@ -37,21 +34,36 @@ Rotation rotation_at(const ModelConfig& config, const at::Tensor& positions) {
   return {angle.cos().to(at::kFloat), angle.sin().to(at::kFloat)};
 }
 
-/// One layer's weights by their short names.
-class LayerWeights {
+/// One block's layers by their short names.
+class Block {
  public:
-  LayerWeights(const WeightMap& weights, std::int64_t index)
-      : weights_(weights), prefix_(fmt::format("model.layers.{}.", index)) {}
-  at::Tensor operator()(const char* name) const { return weights_.at(prefix_ + name); }
+  Block(const ModelConfig& config, const WeightMap& weights, std::int64_t index)
+      : config_(config),
+        weights_(weights),
+        prefix_(block_prefix(config, index)),
+        names_(weight_names(config).block) {}
+  const BlockNames& names() const { return names_; }
+
+  at::Tensor norm(const std::string& name, const at::Tensor& x) const {
+    return normed(config_.norm, config_.rms_epsilon, weights_, prefix_ + name, x);
+  }
+  /// The layer, and its adapter where it has one.
   at::Tensor linear(const std::string& name, const at::Tensor& x) const {
-    const auto bias = weights_.find(prefix_ + name + ".bias");
-    const at::Tensor& weight = weights_.at(prefix_ + name + ".weight");
-    return bias == weights_.end() ? at::linear(x, weight) : at::linear(x, weight, bias->second);
+    const std::string module = prefix_ + name;
+    const at::Tensor y =
+        rewardloom::linear(weights_, module, config_.layout == WeightLayout::gpt2, x);
+    if (!config_.lora) return y;
+    const auto a = weights_.find(module + ".lora_A.weight");
+    if (a == weights_.end()) return y;
+    const at::Tensor narrow = at::linear(x, a->second);
+    return y + at::linear(narrow, weights_.at(module + ".lora_B.weight")) * config_.lora->scale();
   }
 
  private:
+  const ModelConfig& config_;
   const WeightMap& weights_;
   std::string prefix_;
+  const BlockNames& names_;
 };
 
 at::Tensor with_cache(at::Tensor& cached, const at::Tensor& fresh, const at::Tensor& positions,
@@ -61,69 +73,108 @@ at::Tensor with_cache(at::Tensor& cached, const at::Tensor& fresh, const at::Ten
   return cached.narrow(2, 0, seen);
 }
 
-at::Tensor attention(const ModelConfig& c, const LayerWeights& w, const at::Tensor& x,
+struct Heads {
+  at::Tensor query, key, value;  // [N,H,T,E]
+};
+
+Heads heads_of(const ModelConfig& c, const Block& block, const at::Tensor& x,
+               const Rotation& rotation) {
+  const BlockNames& n = block.names();
+  Heads h;
+  if (*n.fused) {
+    const auto parts = block.linear(n.fused, x).split(c.query_width(), -1);
+    h = {split_heads(parts[0], c.heads), split_heads(parts[1], c.heads),
+         split_heads(parts[2], c.heads)};
+  } else {
+    h = {split_heads(block.linear(n.query, x), c.heads),
+         split_heads(block.linear(n.key, x), c.key_value_heads),
+         split_heads(block.linear(n.value, x), c.key_value_heads)};
+  }
+  if (c.query_key_norm) {
+    h.query = block.norm("self_attn.q_norm", h.query);
+    h.key = block.norm("self_attn.k_norm", h.key);
+  }
+  if (c.positions == PositionKind::rotary) {
+    h.query = rotated(h.query, rotation.cosine, rotation.sine);
+    h.key = rotated(h.key, rotation.cosine, rotation.sine);
+  }
+  return h;
+}
+
+at::Tensor attention(const ModelConfig& c, const Block& block, const at::Tensor& x,
                      const AttentionView& view, const Rotation& rotation, TensorCache* cache,
                      std::int64_t layer) {
-  const std::int64_t n = x.size(0), t = x.size(1);
-  const auto heads = [&](const char* name, std::int64_t count) {
-    return w.linear(name, x).view({n, t, count, c.head_size}).transpose(1, 2);
-  };
-  at::Tensor query = heads("self_attn.q_proj", c.heads);
-  at::Tensor key = heads("self_attn.k_proj", c.key_value_heads);
-  at::Tensor value = heads("self_attn.v_proj", c.key_value_heads);
-  if (c.query_key_norm) {
-    query = norm(query, w("self_attn.q_norm.weight"), c.rms_epsilon);
-    key = norm(key, w("self_attn.k_norm.weight"), c.rms_epsilon);
-  }
-  query = rotated(query, rotation.cosine, rotation.sine);
-  key = rotated(key, rotation.cosine, rotation.sine);
+  Heads h = heads_of(c, block, x, rotation);
+  const at::Tensor& bias = c.window(layer) > 0 ? view.windowed : view.bias;
   if (cache != nullptr) {
-    const std::int64_t seen = view.bias.size(-1);
-    key = with_cache(cache->keys[layer], key, view.positions, seen);
-    value = with_cache(cache->values[layer], value, view.positions, seen);
+    h.key = with_cache(cache->keys[layer], h.key, view.positions, bias.size(-1));
+    h.value = with_cache(cache->values[layer], h.value, view.positions, bias.size(-1));
   }
   const std::int64_t shared = c.heads / c.key_value_heads;
   if (shared > 1) {
-    key = key.repeat_interleave(shared, 1);
-    value = value.repeat_interleave(shared, 1);
+    h.key = h.key.repeat_interleave(shared, 1);
+    h.value = h.value.repeat_interleave(shared, 1);
   }
-  const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_size));
-  const at::Tensor score = at::matmul(query, key.transpose(-1, -2)) * scale + view.bias;
-  const at::Tensor mixed = at::matmul(score.softmax(-1), value).transpose(1, 2);
-  return w.linear("self_attn.o_proj", mixed.reshape({n, t, c.query_width()}));
+  const at::Tensor score = at::matmul(h.query, h.key.transpose(-1, -2)) * c.attention_scale;
+  const at::Tensor weight = (capped(score, c.attention_cap) + bias).softmax(-1);
+  return block.linear(block.names().out, join_heads(at::matmul(weight, h.value)));
+}
+
+at::Tensor feed_forward(const ModelConfig& c, const Block& block, const at::Tensor& x) {
+  const BlockNames& n = block.names();
+  const at::Tensor up = block.linear(n.up, x);
+  return block.linear(n.down, c.gated ? activated(c.activation, block.linear(n.gate, x)) * up
+                                      : activated(c.activation, up));
+}
+
+/// 0 where a key is seen, very negative elsewhere.
+at::Tensor bias_of(const at::Tensor& seen, const at::TensorOptions& options) {
+  return at::zeros(seen.sizes(), options).masked_fill(seen.logical_not(), unseen);
 }
 
 }  // namespace
 
-AttentionView masked_view(const at::Tensor& mask) {
+AttentionView masked_view(const at::Tensor& mask, std::int64_t window) {
   const std::int64_t t = mask.size(1);
   const at::Tensor causal = at::ones({t, t}, mask.options()).tril();
   const at::Tensor seen = causal.logical_and(mask.unsqueeze(1)).unsqueeze(1);
+  const at::TensorOptions options = mask.options().dtype(at::kFloat);
   AttentionView view;
   view.positions = (mask.to(at::kLong).cumsum(1) - 1).clamp_min(0);
-  view.bias = at::zeros(seen.sizes(), seen.options().dtype(at::kFloat))
-                  .masked_fill(seen.logical_not(), unseen);
+  view.bias = bias_of(seen, options);
+  if (window > 0) {
+    const at::Tensor near = at::ones({t, t}, mask.options()).triu(1 - window);
+    view.windowed = bias_of(seen.logical_and(near), options);
+  }
   return view;
 }
 
 at::Tensor network_hidden(const ModelConfig& c, const WeightMap& weights, const at::Tensor& tokens,
                           const AttentionView& view, TensorCache* cache) {
-  const Rotation rotation = rotation_at(c, view.positions);
-  at::Tensor x = at::embedding(weights.at("model.embed_tokens.weight"), tokens);
-  for (std::int64_t i = 0; i < c.layers; ++i) {
-    const LayerWeights w(weights, i);
-    x = x + attention(c, w, norm(x, w("input_layernorm.weight"), c.rms_epsilon), view, rotation,
-                      cache, i);
-    const at::Tensor y = norm(x, w("post_attention_layernorm.weight"), c.rms_epsilon);
-    const at::Tensor gated = at::silu(w.linear("mlp.gate_proj", y)) * w.linear("mlp.up_proj", y);
-    x = x + w.linear("mlp.down_proj", gated);
+  const WeightNames& n = weight_names(c);
+  const std::string trunk = n.trunk;
+  at::Tensor x = at::embedding(weights.at(embedding_name(c)), tokens);
+  if (c.embedding_scale != 1) x = x * c.embedding_scale;
+  Rotation rotation;
+  if (c.positions == PositionKind::learned) {
+    x = x + at::embedding(weights.at(trunk + n.positions + ".weight"), view.positions);
+  } else {
+    rotation = rotation_at(c, view.positions);
   }
-  return norm(x, weights.at("model.norm.weight"), c.rms_epsilon);
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const Block block(c, weights, i);
+    const BlockNames& names = block.names();
+    at::Tensor more =
+        attention(c, block, block.norm(names.input_norm, x), view, rotation, cache, i);
+    x = x + (c.norms_after ? block.norm(names.attention_norm, more) : more);
+    more = feed_forward(c, block, block.norm(names.middle_norm, x));
+    x = x + (c.norms_after ? block.norm(names.feed_forward_norm, more) : more);
+  }
+  return normed(c.norm, c.rms_epsilon, weights, trunk + n.last_norm, x);
 }
 
 at::Tensor network_head(const ModelConfig& c, const WeightMap& weights, const at::Tensor& hidden) {
-  const char* name = c.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  return at::linear(hidden, weights.at(name));
+  return capped(linear(weights, head_module(c), false, hidden), c.logit_cap);
 }
 
 namespace {
@@ -153,15 +204,16 @@ at::Tensor indices(const std::vector<std::int64_t>& list, c10::Device device) {
 class OperatorScoring final : public ScoringPass {
  public:
   OperatorScoring(const ModelConfig& config, const WeightMap& weights,
-                  const TokenSequences& sequences, bool with_gradient) {
-    const c10::AutoGradMode mode(with_gradient);
+                  const TokenSequences& sequences, const std::set<std::string>& trained) {
+    const c10::AutoGradMode mode(!trained.empty());
     for (const auto& [name, weight] : weights) {
-      leaves_[name] = with_gradient ? weight.detach().requires_grad_() : weight;
+      leaves_[name] = trained.contains(name) ? weight.detach().requires_grad_() : weight;
     }
     const c10::Device device = weights.begin()->second.device();
     const PaddedTokens rows = padded(sequences.tokens);
-    const at::Tensor hidden = network_hidden(config, leaves_, rows.tokens.to(device),
-                                             masked_view(rows.mask.to(device)), nullptr);
+    const at::Tensor hidden =
+        network_hidden(config, leaves_, rows.tokens.to(device),
+                       masked_view(rows.mask.to(device), config.sliding_window), nullptr);
     std::vector<std::int64_t> wanted;
     for (std::size_t i = 0; i < sequences.wanted.size(); ++i) {
       for (const std::int64_t at : sequences.wanted[i]) wanted.push_back(i * hidden.size(1) + at);
@@ -174,8 +226,9 @@ class OperatorScoring final : public ScoringPass {
 
   void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
     differentiable_.backward(d_logits);
-    for (auto& [name, leaf] : leaves_) {
-      if (leaf.grad().defined()) gradients.at(name).add_(leaf.grad());
+    for (auto& [name, gradient] : gradients) {
+      const at::Tensor& leaf = leaves_.at(name);
+      if (leaf.requires_grad() && leaf.grad().defined()) gradient.add_(leaf.grad());
     }
   }
 
@@ -195,6 +248,7 @@ class OperatorSession final : public DecodingSession {
   at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
                      const std::vector<std::int64_t>& prompt_of_slot) override {
     const c10::NoGradGuard no_gradient;
+    check_tokens(config_, prompts, capacity_);
     const PaddedTokens rows = padded(prompts);
     make_cache(rows.tokens.size(0));
     const at::Tensor hidden = network_hidden(config_, weights_, rows.tokens.to(device_),
@@ -214,6 +268,7 @@ class OperatorSession final : public DecodingSession {
   at::Tensor step(const std::vector<std::int64_t>& slots,
                   const std::vector<std::int64_t>& tokens) override {
     const c10::NoGradGuard no_gradient;
+    check_tokens(config_, {tokens}, static_cast<std::int64_t>(tokens.size()));
     if (4 * slots.size() < 3 * static_cast<std::size_t>(cache_.keys[0].size(0))) compact(slots);
     const std::int64_t rows = cache_.keys[0].size(0);
     std::vector<std::int64_t> token_of_row(rows, 0), position_of_row(rows, 0), row_list;
@@ -221,6 +276,7 @@ class OperatorSession final : public DecodingSession {
     for (std::size_t i = 0; i < slots.size(); ++i) {
       const std::int64_t row = row_of_slot_[slots[i]];
       token_of_row[row] = tokens[i];
+      if (lengths_[slots[i]] >= capacity_) refuse_full_slot(capacity_);
       position_of_row[row] = lengths_[slots[i]]++;
       longest = std::max(longest, position_of_row[row]);
       row_list.push_back(row);
@@ -228,9 +284,12 @@ class OperatorSession final : public DecodingSession {
     AttentionView view;
     view.positions = indices(position_of_row, device_).unsqueeze(1);
     const at::Tensor key = at::arange(longest + 1, at::TensorOptions(at::kLong).device(device_));
-    const at::Tensor hidden_keys = key.view({1, 1, 1, -1}) > view.positions.view({-1, 1, 1, 1});
-    view.bias = at::zeros(hidden_keys.sizes(), weights_.begin()->second.options())
-                    .masked_fill(hidden_keys, unseen);
+    const at::Tensor ahead = key.view({1, 1, 1, -1}) - view.positions.view({-1, 1, 1, 1});
+    view.bias = bias_of(ahead <= 0, weights_.begin()->second.options());
+    if (config_.sliding_window > 0) {
+      view.windowed = bias_of((ahead <= 0).logical_and(ahead > -config_.sliding_window),
+                              weights_.begin()->second.options());
+    }
     const at::Tensor hidden = network_hidden(
         config_, weights_, indices(token_of_row, device_).unsqueeze(1), view, &cache_);
     return network_head(config_, weights_,
@@ -249,8 +308,8 @@ class OperatorSession final : public DecodingSession {
 
   /// Padding stands behind the tokens and keeps counting, so that it lands behind them in the
   /// cache.
-  static AttentionView right_padded_view(const at::Tensor& mask) {
-    AttentionView view = masked_view(mask);
+  AttentionView right_padded_view(const at::Tensor& mask) const {
+    AttentionView view = masked_view(mask, config_.sliding_window);
     view.positions = at::arange(mask.size(1), mask.options().dtype(at::kLong)).expand(mask.sizes());
     return view;
   }
@@ -285,8 +344,8 @@ class OperatorSession final : public DecodingSession {
 std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const WeightMap& weights,
                                                   const TokenSequences& sequences,
-                                                  bool with_gradient) {
-  return std::make_unique<OperatorScoring>(config, weights, sequences, with_gradient);
+                                                  const std::set<std::string>& trained) {
+  return std::make_unique<OperatorScoring>(config, weights, sequences, trained);
 }
 
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,

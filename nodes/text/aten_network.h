@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <set>
+#include <string>
 
 #include "nodes/text/decoder.h"
 
@@ -18,22 +20,26 @@ struct TensorCache {
 struct AttentionView {
   at::Tensor positions;  ///< [N,T] int64
   at::Tensor bias;       ///< [N or 1,1,T,K] float: 0 where the key is seen, very negative elsewhere
+  at::Tensor windowed;   ///< the same for layers with a sliding window; undefined: there are none
 };
 
 /// Normalised hidden states [N,T,D] of tokens [N,T]. With a cache the new keys and values are put
-/// at `positions` and the first K cached ones are attended to.
+/// at `positions` and the first K cached ones are attended to. Adapters among the weights act
+/// beside their layers.
 at::Tensor network_hidden(const ModelConfig& config, const WeightMap& weights,
                           const at::Tensor& tokens, const AttentionView& view, TensorCache* cache);
-/// Logits [...,V] of hidden states [...,D].
+/// What the head gives [...,outputs] for hidden states [...,D].
 at::Tensor network_head(const ModelConfig& config, const WeightMap& weights,
                         const at::Tensor& hidden);
-/// Causal attention among tokens that `mask` [N,T] bool marks; positions count marked tokens.
-AttentionView masked_view(const at::Tensor& mask);
+/// Causal attention among tokens that `mask` [N,T] bool marks; positions count marked tokens. The
+/// mask has no gap within a row. `window` 0: none.
+AttentionView masked_view(const at::Tensor& mask, std::int64_t window);
 
+/// With gradients with respect to the weights named in `trained`; without where it is empty.
 std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const WeightMap& weights,
                                                   const TokenSequences& sequences,
-                                                  bool with_gradient);
+                                                  const std::set<std::string>& trained);
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,
                                                        const WeightMap& weights,
                                                        std::int64_t capacity);

@@ -3,68 +3,57 @@
 #include <fmt/format.h>
 
 #include <queue>
+#include <tuple>
 
-#include "engine/core/problem.h"
+#include "nodes/text/unicode.h"
 
 namespace rewardloom {
 
-namespace {
-
-bool is_blank(const nlohmann::json& model, const char* key) {
-  return !model.contains(key) || model[key].is_null() || model[key] == "" || model[key] == 0.0;
-}
-
-std::size_t character_length(unsigned char lead) {
-  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-}
-
-}  // namespace
-
-BytePairs::BytePairs(const nlohmann::json& model) {
-  if (model.value("type", "") != "BPE") {
-    throw Failure(
-        "tokenizer",
-        fmt::format("the model of type {} is not supported", model.value("type", "(none)")),
-        "BPE is");
+BytePairs::BytePairs(const TokenizerPart& model) : vocabulary_(model.at("vocab")) {
+  if (model.has("dropout") && model.json().at("dropout") != 0.0) {
+    model.refuse("dropout is not supported: the ids of a text would be random",
+                 "set dropout to null");
   }
-  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (is_blank(model, key)) continue;
-    throw Failure("tokenizer", fmt::format("the BPE model's {} is not supported", key));
-  }
-  byte_fallback_ = model.value("byte_fallback", false);
-  fuse_unknown_ = model.value("fuse_unk", false);
-  ignore_merges_ = model.value("ignore_merges", false);
-  vocabulary_.reserve(model.at("vocab").size());
-  for (const auto& [token, id] : model.at("vocab").items()) vocabulary_[token] = id;
-  if (model.contains("unk_token") && model["unk_token"].is_string()) {
-    unknown_ = id_of(model["unk_token"].get<std::string>());
-  }
+  prefix_ = model.text("continuing_subword_prefix", "");
+  suffix_ = model.text("end_of_word_suffix", "");
+  byte_fallback_ = model.flag("byte_fallback", false);
+  fuse_unknown_ = model.flag("fuse_unk", false);
+  ignore_merges_ = model.flag("ignore_merges", false);
+  if (model.has("unk_token")) unknown_ = vocabulary_.id_of(model.text("unk_token"));
+  const TokenizerPart merges = model.at("merges");
+  if (!merges.json().is_array()) merges.refuse("is no list");
+  merges_.reserve(merges.json().size());
   std::int64_t rank = 0;
-  for (const nlohmann::json& merge : model.at("merges")) {
-    if (merge.is_array()) {
-      add_merge(merge[0], merge[1], rank++);
-      continue;
-    }
-    const std::string text = merge;
-    const std::size_t space = text.find(' ');
-    add_merge(text.substr(0, space), text.substr(space + 1), rank++);
-  }
+  for (const nlohmann::json& merge : merges.json()) read_merge(merges, merge, rank++);
 }
 
-void BytePairs::add_merge(const std::string& left, const std::string& right, std::int64_t rank) {
-  const auto a = id_of(left), b = id_of(right), joined = id_of(left + right);
+void BytePairs::read_merge(const TokenizerPart& merges, const nlohmann::json& merge,
+                           std::int64_t rank) {
+  std::string left, right;
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    left = merge[0];
+    right = merge[1];
+  } else if (const std::size_t space = merge.is_string()
+                                           ? merge.get_ref<const std::string&>().find(' ')
+                                           : std::string::npos;
+             space != std::string::npos) {
+    const std::string& text = merge.get_ref<const std::string&>();
+    left = text.substr(0, space);
+    right = text.substr(space + 1);
+  } else {
+    merges.refuse(fmt::format("element {} is no pair of tokens", rank));
+  }
+  const std::string_view tail = right.starts_with(prefix_)
+                                    ? std::string_view(right).substr(prefix_.size())
+                                    : std::string_view(right);
+  const auto a = vocabulary_.id_of(left), b = vocabulary_.id_of(right);
+  const auto joined = vocabulary_.id_of(left + std::string(tail));
   if (!a || !b || !joined) {
-    throw Failure("tokenizer",
-                  fmt::format("merge {} joins {} and {}, which are not all in the vocabulary", rank,
-                              left, right));
+    merges.refuse(fmt::format("element {} joins {} and {}, which are not all in the vocabulary",
+                              rank, left, right));
   }
-  merges_.emplace(static_cast<std::uint64_t>(*a) << 32 | static_cast<std::uint64_t>(*b),
-                  Merge{rank, *joined});
-}
-
-std::optional<std::int64_t> BytePairs::id_of(std::string_view token) const {
-  const auto found = vocabulary_.find(std::string(token));
-  return found == vocabulary_.end() ? std::nullopt : std::optional(found->second);
+  // Of equal pairs the last one holds.
+  merges_[static_cast<std::uint64_t>(*a) << 32 | static_cast<std::uint64_t>(*b)] = {rank, *joined};
 }
 
 const BytePairs::Merge* BytePairs::merge_of(std::int64_t left, std::int64_t right) const {
@@ -73,27 +62,28 @@ const BytePairs::Merge* BytePairs::merge_of(std::int64_t left, std::int64_t righ
   return found == merges_.end() ? nullptr : &found->second;
 }
 
+std::optional<std::int64_t> BytePairs::character_id(std::string_view character, bool first,
+                                                    bool last) const {
+  const bool plain = (first || prefix_.empty()) && (!last || suffix_.empty());
+  if (plain) return vocabulary_.id_of(character);
+  std::string marked = first ? "" : prefix_;
+  marked += character;
+  if (last) marked += suffix_;
+  return vocabulary_.id_of(marked);
+}
+
 std::vector<std::int64_t> BytePairs::characters(std::string_view piece) const {
   std::vector<std::int64_t> ids;
+  ids.reserve(piece.size());
   bool after_unknown = false;
   for (std::size_t i = 0; i < piece.size();) {
-    const std::string_view c =
-        piece.substr(i, character_length(static_cast<unsigned char>(piece[i])));
+    const std::string_view c = piece.substr(i, utf8_character(piece, i).length);
+    const bool first = i == 0;
     i += c.size();
-    if (const auto id = id_of(c)) {
+    if (const auto id = character_id(c, first, i == piece.size())) {
       ids.push_back(*id);
       after_unknown = false;
-      continue;
-    }
-    std::vector<std::int64_t> bytes;
-    if (byte_fallback_) {
-      for (const char byte : c) {
-        const auto id = id_of(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte)));
-        if (id) bytes.push_back(*id);
-      }
-    }
-    if (byte_fallback_ && bytes.size() == c.size()) {
-      ids.insert(ids.end(), bytes.begin(), bytes.end());
+    } else if (byte_fallback_ && vocabulary_.add_bytes(c, ids)) {
       after_unknown = false;
     } else if (unknown_ && !(fuse_unknown_ && after_unknown)) {
       ids.push_back(*unknown_);
@@ -105,7 +95,7 @@ std::vector<std::int64_t> BytePairs::characters(std::string_view piece) const {
 
 void BytePairs::encode(std::string_view piece, std::vector<std::int64_t>& ids) const {
   if (ignore_merges_) {
-    if (const auto whole = id_of(piece)) {
+    if (const auto whole = vocabulary_.id_of(piece)) {
       ids.push_back(*whole);
       return;
     }

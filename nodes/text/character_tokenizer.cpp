@@ -102,39 +102,4 @@ std::shared_ptr<const Tokenizer> character_tokenizer_from(const Json& config) {
   return std::make_shared<CharacterTokenizer>(config);
 }
 
-void append_utf8(std::string& out, char32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-    return;
-  }
-  const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-  constexpr int leads[] = {0, 0xC0, 0xE0, 0xF0};
-  out += static_cast<char>(leads[more] | (c >> (6 * more)));
-  for (int i = more - 1; i >= 0; --i) out += static_cast<char>(0x80 | ((c >> (6 * i)) & 0x3F));
-}
-
-std::vector<char32_t> code_points(std::string_view text) {
-  std::vector<char32_t> out;
-  for (std::size_t i = 0; i < text.size();) {
-    const unsigned char lead = static_cast<unsigned char>(text[i]);
-    const int more = lead < 0x80                   ? 0
-                     : lead >= 0xC2 && lead < 0xE0 ? 1
-                     : lead >= 0xE0 && lead < 0xF0 ? 2
-                     : lead >= 0xF0 && lead < 0xF5 ? 3
-                                                   : -1;
-    char32_t c = more == 0 ? lead : lead & (0x3F >> more);
-    bool valid = more >= 0 && i + more < text.size();
-    for (int k = 1; valid && k <= more; ++k) {
-      const unsigned char byte = static_cast<unsigned char>(text[i + k]);
-      valid = (byte & 0xC0) == 0x80;
-      c = c << 6 | (byte & 0x3F);
-    }
-    valid = valid && !(more == 2 && (c < 0x800 || (c >= 0xD800 && c < 0xE000))) &&
-            !(more == 3 && (c < 0x10000 || c > 0x10FFFF));
-    out.push_back(valid ? c : U'\uFFFD');
-    i += valid ? 1 + more : 1;
-  }
-  return out;
-}
-
 }  // namespace rewardloom

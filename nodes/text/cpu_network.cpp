@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "nodes/text/weight_names.h"
+
 namespace rewardloom {
 
 void FlatTokens::add(std::int64_t id, std::int64_t at, std::int64_t in_slot) {
@@ -39,8 +41,10 @@ std::string layer_name(std::int64_t index, const char* rest) {
   return fmt::format("model.layers.{}.{}", index, rest);
 }
 
+/// Null where the gradient is not wanted.
 float* gradient(WeightMap& gradients, const std::string& name) {
-  return gradients.at(name).data_ptr<float>();
+  const auto found = gradients.find(name);
+  return found == gradients.end() ? nullptr : found->second.data_ptr<float>();
 }
 
 void resize(std::vector<float>& v, std::int64_t size) {
@@ -50,6 +54,7 @@ void resize(std::vector<float>& v, std::int64_t size) {
 /// d_weight [rows, b.columns] += d^T b for d's columns from `first` on.
 void add_outer(std::int64_t rows, const float* d, std::int64_t first, std::int64_t d_stride,
                const PackedMatrix& b, float* d_weight) {
+  if (d_weight == nullptr) return;
   matrix_product(rows, {d + first, 1, d_stride}, b, d_weight, b.columns(), true);
 }
 
@@ -92,7 +97,8 @@ CpuNetwork::CpuNetwork(const ModelConfig& config, const WeightMap& weights,
       embedding_(weights.at("model.embed_tokens.weight").detach().clone()),
       last_norm_(floats_of(weights.at("model.norm.weight"))),
       rotary_(std::move(rotary)) {
-  const at::Tensor head = config.tied_embeddings ? embedding_ : weights.at("lm_head.weight");
+  const at::Tensor head = weights.at(head_module(config) + ".weight");
+  if (head_has_bias(config)) head_bias_ = floats_of(weights.at(head_module(config) + ".bias"));
   head_ = packed_transpose(head.contiguous());
   if (with_gradient) head_back_ = packed(head.contiguous());
   for (std::int64_t i = 0; i < config.layers; ++i) layers_.push_back(make_layer(weights, i));
@@ -169,10 +175,11 @@ void CpuNetwork::attention(const Layer& layer, const FlatTokens& tokens, KeyValu
     }
   }
   resize(a.scores, cache.shape().capacity);
+  const std::int64_t window = config_.window(index);
   for (std::int64_t t = 0; t < count; ++t) {
     for (std::int64_t h = 0; h < shape_.heads; ++h) {
-      attend(cache.shape(), qkv[t] + h * e, tokens.position[t],
-             cache.at(at_layer, tokens.slot[t], h / shared), a.scores.data(),
+      attend(cache.shape(), qkv[t] + h * e, first_seen(tokens.position[t], window),
+             tokens.position[t], cache.at(at_layer, tokens.slot[t], h / shared), a.scores.data(),
              l.attended.data() + t * query_width + h * e);
     }
   }
@@ -231,21 +238,26 @@ void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
   }
   rms_norm(chosen, width, ConstRows(a.last.data(), width), last_norm_.data(), config_.rms_epsilon,
            {a.last_normed.data(), width}, a.last_inverse.data());
-  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, config_.vocab_size,
-                 false);
+  const std::int64_t outputs = config_.outputs();
+  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, outputs, false);
+  if (!head_bias_.empty()) add_bias(chosen, outputs, head_bias_.data(), {logits, outputs});
 }
 
 // ---- backward ----
 
 void CpuNetwork::head_backward(const std::vector<std::int64_t>& selected, Activations& a,
                                const float* d_logits, WeightMap& gradients) const {
-  const std::int64_t width = config_.hidden_size, vocab = config_.vocab_size;
+  const std::int64_t width = config_.hidden_size, outputs = config_.outputs();
   const std::int64_t chosen = static_cast<std::int64_t>(selected.size());
   a.packed.assign(a.last_normed.data(), chosen, width, width, 1);
-  const char* name = config_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  add_outer(vocab, d_logits, 0, vocab, a.packed, gradient(gradients, name));
+  const std::string head = head_module(config_);
+  add_outer(outputs, d_logits, 0, outputs, a.packed, gradient(gradients, head + ".weight"));
+  if (!head_bias_.empty()) {
+    bias_backward(chosen, outputs, ConstRows(d_logits, outputs),
+                  gradient(gradients, head + ".bias"));
+  }
   std::vector<float> d_normed(chosen * width), d_last(chosen * width, 0.0f);
-  matrix_product(chosen, {d_logits, vocab, 1}, head_back_, d_normed.data(), width, false);
+  matrix_product(chosen, {d_logits, outputs, 1}, head_back_, d_normed.data(), width, false);
   rms_norm_backward(chosen, width, ConstRows(a.last.data(), width), last_norm_.data(),
                     a.last_inverse.data(), ConstRows(d_normed.data(), width),
                     {d_last.data(), width}, gradient(gradients, "model.norm.weight"));
@@ -329,7 +341,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
                  false);
   std::int64_t first = 0;
   for (const std::int64_t length : lengths) {
-    attention_backward(attention_shape(config_, length), length,
+    attention_backward(attention_shape(config_, length), length, config_.window(index),
                        ConstRows(l.qkv.data() + first * qkv_width_, qkv_width_),
                        ConstRows(a.d_attended.data() + first * queries, queries),
                        {a.d_qkv.data() + first * qkv_width_, qkv_width_}, a.scratch);
@@ -373,7 +385,8 @@ void CpuNetwork::backward(const FlatTokens& tokens, const std::vector<std::int64
     feed_forward_backward(i, count, a, gradients);
     attention_part_backward(i, tokens, lengths, a, gradients);
   }
-  float* embedding = gradient(gradients, "model.embed_tokens.weight");
+  float* const embedding = gradient(gradients, "model.embed_tokens.weight");
+  if (embedding == nullptr) return;
   for (std::int64_t t = 0; t < count; ++t) {
     float* to = embedding + tokens.token[t] * width;
     const float* from = a.d_hidden.data() + t * width;

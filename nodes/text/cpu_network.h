@@ -58,7 +58,8 @@ struct Activations {
   PackedMatrix packed;
 };
 
-/// Weights prepared for the passes: fused, packed, as they were at construction.
+/// Weights prepared for the passes: fused, packed, as they were at construction. For configs with
+/// has_own_kernels(); adapters must have been merged into the weights.
 class CpuNetwork {
  public:
   /// Without `with_gradient` only `forward` may be called. `rotary` holds max_positions rows.
@@ -66,12 +67,13 @@ class CpuNetwork {
              std::shared_ptr<const RotaryTable> rotary, bool with_gradient);
 
   /// Runs the tokens through the network; their sequences' earlier tokens must be in the cache.
-  /// Fills logits [selected, vocab_size] of the chosen tokens (indices into `tokens`).
+  /// Fills logits [selected, outputs] of the chosen tokens (indices into `tokens`).
   void forward(const FlatTokens& tokens, KeyValueCache& cache,
                const std::vector<std::int64_t>& selected, Activations& a, bool keep,
                float* logits) const;
-  /// Adds to `gradients` (float32 tensors under the weights' names). The tokens must be whole
-  /// sequences of `lengths`, as in the forward pass that kept `a`.
+  /// Adds to `gradients` (float32 tensors under the weights' names; those that are not there are
+  /// not computed). The tokens must be whole sequences of `lengths`, as in the forward pass that
+  /// kept `a`.
   void backward(const FlatTokens& tokens, const std::vector<std::int64_t>& lengths,
                 const std::vector<std::int64_t>& selected, Activations& a, const float* d_logits,
                 WeightMap& gradients) const;
@@ -105,7 +107,7 @@ class CpuNetwork {
   std::int64_t qkv_width_;
   bool with_gradient_;
   at::Tensor embedding_;
-  std::vector<float> last_norm_;
+  std::vector<float> last_norm_, head_bias_;
   PackedMatrix head_, head_back_;
   std::vector<Layer> layers_;
   std::shared_ptr<const RotaryTable> rotary_;

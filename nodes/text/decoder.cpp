@@ -9,6 +9,7 @@
 #include "engine/core/problem.h"
 #include "nodes/text/aten_network.h"
 #include "nodes/text/cpu_network.h"
+#include "nodes/text/lora.h"
 
 namespace rewardloom {
 
@@ -64,7 +65,7 @@ class KernelScoring final : public ScoringPass {
       longest = std::max(longest, lengths_.back());
     }
     KeyValueCache cache(config, 1, static_cast<std::int64_t>(lengths_.size()), longest);
-    logits_ = at::empty({static_cast<std::int64_t>(selected_.size()), config.vocab_size});
+    logits_ = at::empty({static_cast<std::int64_t>(selected_.size()), config.outputs()});
     network_->forward(tokens_, cache, selected_, *memory_, with_gradient,
                       logits_.data_ptr<float>());
   }
@@ -81,11 +82,39 @@ class KernelScoring final : public ScoringPass {
   std::vector<std::int64_t> lengths_, selected_;
 };
 
+/// A pass whose network holds the adapters merged into the weights.
+class AdaptedScoring final : public ScoringPass {
+ public:
+  AdaptedScoring(std::unique_ptr<ScoringPass> merged, const ModelConfig& config,
+                 const WeightMap& weights)
+      : merged_(std::move(merged)), config_(config), weights_(weights) {
+    logits_ = merged_->logits();
+  }
+
+  void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
+    WeightMap through = gradients;
+    for (const std::string& module : config_.lora->modules) {
+      const std::string name = module + ".weight";
+      if (gradients.contains(module + ".lora_A.weight")) {
+        through[name] = at::zeros_like(weights_.at(name));
+      }
+    }
+    merged_->backward(d_logits, through);
+    adapter_gradients(config_, weights_, through, gradients);
+  }
+
+ private:
+  std::unique_ptr<ScoringPass> merged_;
+  const ModelConfig& config_;
+  WeightMap weights_;
+};
+
 class KernelSession final : public DecodingSession {
  public:
   KernelSession(const ModelConfig& config, std::shared_ptr<const CpuNetwork> network,
                 std::shared_ptr<ActivationPool> pool, std::int64_t slots, std::int64_t capacity)
-      : vocab_(config.vocab_size),
+      : config_(config),
+        capacity_(capacity),
         network_(std::move(network)),
         memory_(std::move(pool)),
         cache_(config, config.layers, slots, capacity),
@@ -93,6 +122,7 @@ class KernelSession final : public DecodingSession {
 
   at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
                      const std::vector<std::int64_t>& prompt_of_slot) override {
+    check_tokens(config_, prompts, capacity_);
     // The first slot of each prompt computes it; the others copy.
     std::vector<std::int64_t> slot_of_prompt(prompts.size(), -1), last,
         row_of_prompt(prompts.size());
@@ -122,7 +152,9 @@ class KernelSession final : public DecodingSession {
                   const std::vector<std::int64_t>& tokens) override {
     FlatTokens flat;
     std::vector<std::int64_t> all;
+    check_tokens(config_, {tokens}, static_cast<std::int64_t>(tokens.size()));
     for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (lengths_[slots[i]] >= capacity_) refuse_full_slot(capacity_);
       flat.add(tokens[i], lengths_[slots[i]]++, slots[i]);
       all.push_back(static_cast<std::int64_t>(i));
     }
@@ -131,12 +163,14 @@ class KernelSession final : public DecodingSession {
 
  private:
   at::Tensor run(const FlatTokens& tokens, const std::vector<std::int64_t>& selected) {
-    at::Tensor logits = at::empty({static_cast<std::int64_t>(selected.size()), vocab_});
+    at::Tensor logits =
+        at::empty({static_cast<std::int64_t>(selected.size()), config_.vocab_size});
     network_->forward(tokens, cache_, selected, *memory_, false, logits.data_ptr<float>());
     return logits;
   }
 
-  std::int64_t vocab_;
+  const ModelConfig& config_;
+  std::int64_t capacity_;
   std::shared_ptr<const CpuNetwork> network_;
   Borrowed memory_;
   KeyValueCache cache_;
@@ -174,7 +208,32 @@ c10::Device Decoder::device() const { return weights_.begin()->second.device(); 
 Decoder Decoder::copy() const {
   WeightMap weights;
   for (const auto& [name, tensor] : weights_) weights[name] = tensor.detach().clone();
-  return Decoder(config_, std::move(weights));
+  Decoder twin(config_, std::move(weights));
+  twin.part_ = part_;
+  return twin;
+}
+
+Decoder Decoder::with_score_head(HeadKind kind, std::int64_t labels, const NewHead& head) const {
+  ModelConfig config = rewardloom::with_score_head(config_, kind, labels);
+  WeightMap weights = head_weights(config, head);
+  for (auto& [name, tensor] : weights) tensor = tensor.to(device());
+  for (const auto& list : {weight_shapes(config), adapter_shapes(config)}) {
+    for (const WeightShape& shape : list) {
+      if (weights.contains(shape.name)) continue;
+      weights[shape.name] = weights_.at(shape.name).detach().clone();
+    }
+  }
+  return Decoder(std::move(config), std::move(weights));
+}
+
+Decoder Decoder::merged() const {
+  ModelConfig config = config_;
+  config.lora.reset();
+  WeightMap weights;
+  for (const auto& [name, tensor] : merged_weights(config_, weights_)) {
+    weights[name] = tensor.detach().clone();
+  }
+  return Decoder(std::move(config), std::move(weights));
 }
 
 void Decoder::to(c10::Device device) {
@@ -196,13 +255,42 @@ void Decoder::weights_changed() {
 
 WeightMap Decoder::zero_gradients() const {
   WeightMap gradients;
-  for (const auto& [name, tensor] : weights_) gradients[name] = at::zeros_like(tensor);
+  for (const std::string& name : trained_names()) {
+    gradients[name] = at::zeros_like(weights_.at(name));
+  }
   return gradients;
+}
+
+bool Decoder::is_head(const std::string& name) const {
+  return name.starts_with(head_module(config_) + ".");
+}
+
+void Decoder::train(TrainedPart part) {
+  if (part == TrainedPart::head && config_.head == HeadKind::language_model &&
+      config_.tied_embeddings) {
+    throw Failure("frozen-head", "the head is tied to the embedding and cannot be trained alone",
+                  "train all weights, or use a model with a head of its own");
+  }
+  part_ = part;
+}
+
+std::set<std::string> Decoder::trained_names() const {
+  const bool all = part_ == TrainedPart::all;
+  std::set<std::string> names;
+  if (all && config_.lora) {
+    for (const WeightShape& shape : adapter_shapes(config_)) names.insert(shape.name);
+  }
+  const bool everything = all && !config_.lora;
+  const bool head = part_ == TrainedPart::head || config_.head != HeadKind::language_model;
+  for (const auto& [name, tensor] : weights_) {
+    if (everything || (head && is_head(name))) names.insert(name);
+  }
+  return names;
 }
 
 bool Decoder::has_own_kernels() const {
   const at::Tensor& any = weights_.begin()->second;
-  return any.device().is_cpu() && any.scalar_type() == at::kFloat;
+  return config_.has_own_kernels() && any.device().is_cpu() && any.scalar_type() == at::kFloat;
 }
 
 std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
@@ -212,39 +300,48 @@ std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
       rotary_ = std::make_shared<const RotaryTable>(
           rotary_table(rotary_frequencies(config_), config_.max_positions));
     }
-    network_ = std::make_shared<const CpuNetwork>(config_, weights_, rotary_, with_gradient);
+    network_ = std::make_shared<const CpuNetwork>(config_, merged_weights(config_, weights_),
+                                                  rotary_, with_gradient);
   }
   return network_;
 }
 
-void Decoder::check_tokens(const std::vector<std::vector<std::int64_t>>& sequences) const {
+void check_tokens(const ModelConfig& config, const std::vector<std::vector<std::int64_t>>& sequences,
+                  std::int64_t most) {
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const auto& row = sequences[i];
     if (row.empty()) {
       throw Failure("empty-sequence", fmt::format("sequence {} has no token", i),
                     "start prompts with a token, e.g. the tokenizer's begin token");
     }
-    if (static_cast<std::int64_t>(row.size()) > config_.max_positions) {
-      throw Failure("context-length",
-                    fmt::format("sequence {} has {} tokens, the model has {} positions", i,
-                                row.size(), config_.max_positions),
-                    "shorten the prompts or max_tokens");
+    if (static_cast<std::int64_t>(row.size()) > most) {
+      throw Failure(
+          "context-length",
+          fmt::format("sequence {} has {} tokens, there is room for {}", i, row.size(), most),
+          "shorten the prompts or max_tokens, or use a model with more positions");
     }
     for (const std::int64_t token : row) {
-      if (token >= 0 && token < config_.vocab_size) continue;
+      if (token >= 0 && token < config.vocab_size) continue;
       throw Failure("token-range",
                     fmt::format("token {} of sequence {} is not below the vocabulary size {}",
-                                token, i, config_.vocab_size),
+                                token, i, config.vocab_size),
                     "model and tokenizer must belong together");
     }
   }
+}
+
+void refuse_full_slot(std::int64_t capacity) {
+  throw Failure("context-length",
+                fmt::format("a sequence has reached the {} tokens that its session holds", capacity),
+                "open the session with a larger capacity");
 }
 
 at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& mask,
                            const WeightMap& weights) const {
   const at::Tensor all =
       mask.defined() ? mask : at::ones(tokens.sizes(), tokens.options().dtype(at::kBool));
-  return network_hidden(config_, weights, tokens, masked_view(all), nullptr);
+  return network_hidden(config_, weights, tokens, masked_view(all, config_.sliding_window),
+                        nullptr);
 }
 
 at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& mask,
@@ -254,15 +351,23 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& mask,
 
 std::unique_ptr<ScoringPass> Decoder::score(const TokenSequences& sequences,
                                             bool with_gradient) const {
-  check_tokens(sequences.tokens);
-  if (has_own_kernels()) {
-    return std::make_unique<KernelScoring>(config_, network(with_gradient), pool_, sequences,
-                                           with_gradient);
+  check_tokens(config_, sequences.tokens, config_.max_positions);
+  if (!has_own_kernels()) {
+    return score_with_operators(config_, weights_, sequences,
+                                with_gradient ? trained_names() : std::set<std::string>{});
   }
-  return score_with_operators(config_, weights_, sequences, with_gradient);
+  auto pass = std::make_unique<KernelScoring>(config_, network(with_gradient), pool_, sequences,
+                                              with_gradient);
+  if (!config_.lora || !with_gradient) return pass;
+  return std::make_unique<AdaptedScoring>(std::move(pass), config_, weights_);
 }
 
 std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_t capacity) const {
+  if (config_.head != HeadKind::language_model) {
+    throw Failure("model-head",
+                  fmt::format("{} has a score head and cannot write", config_.architecture),
+                  "sample with a language model");
+  }
   if (capacity > config_.max_positions) {
     throw Failure("context-length",
                   fmt::format("prompt and answer may reach {} tokens, the model has {} positions",

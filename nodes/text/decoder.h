@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "nodes/text/model_config.h"
@@ -25,13 +27,15 @@ struct TokenSequences {
   std::int64_t wanted_count() const;
 };
 
-/// A forward pass over whole sequences; `logits` [wanted, vocab_size] come in the order of the
-/// sequences and carry no gradient of their own.
+/// A forward pass over whole sequences; `logits` [wanted, outputs] (a language model's next-token
+/// logits, or a score head's scores) come in the order of the sequences and carry no gradient of
+/// their own.
 class ScoringPass {
  public:
   virtual ~ScoringPass() = default;
   const at::Tensor& logits() const { return logits_; }
-  /// Adds d loss / d weight to `gradients` (see Decoder::zero_gradients), given d loss / d logits.
+  /// Adds d loss / d weight to `gradients` (see Decoder::zero_gradients) under the names that it
+  /// holds, given d loss / d logits.
   /// To be called at most once, and only after a pass that was asked for gradients.
   virtual void backward(const at::Tensor& d_logits, WeightMap& gradients) = 0;
 
@@ -44,17 +48,30 @@ class DecodingSession {
  public:
   virtual ~DecodingSession() = default;
   /// Computes each prompt once and shares it: slot i starts from prompts[prompt_of_slot[i]].
-  /// Returns the next-token logits [slots, vocab_size].
+  /// Returns the next-token logits [slots, vocab_size]. Failure as Decoder::score, and
+  /// `context-length` for a prompt longer than the session's capacity.
   virtual at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
                              const std::vector<std::int64_t>& prompt_of_slot) = 0;
   /// Appends tokens[i] to slot slots[i]; returns the next-token logits [slots.size(), vocab_size].
+  /// Failure `context-length` where a slot is full.
   virtual at::Tensor step(const std::vector<std::int64_t>& slots,
                           const std::vector<std::int64_t>& tokens) = 0;
 };
 
+/// Failure `empty-sequence`, `context-length` for more than `most` tokens, or `token-range` for a
+/// token that is not in the vocabulary.
+void check_tokens(const ModelConfig& config, const std::vector<std::vector<std::int64_t>>& sequences,
+                  std::int64_t most);
+/// Failure `context-length`: a sequence would grow beyond what its session holds.
+[[noreturn]] void refuse_full_slot(std::int64_t capacity);
+
+/// What an optimizer changes: every weight (with adapters: these and a score head), or the head.
+enum class TrainedPart { all, head };
+
 /// On the CPU in float32 the passes run in this project's own kernels: what a sequence gets depends
 /// bit by bit on that sequence alone, so that sampling and training agree exactly. On any other
-/// device they run in LibTorch's operators. Const members may be called from several threads.
+/// device, and for networks that the kernels do not cover (ModelConfig::has_own_kernels), they run
+/// in LibTorch's operators. Const members may be called from several threads.
 class Decoder {
  public:
   /// Failure `model-weights` where they do not fit.
@@ -65,6 +82,7 @@ class Decoder {
   ~Decoder();
 
   const ModelConfig& config() const { return config_; }
+  /// Trunk, head and adapters in one list; the tensors are shared.
   const WeightMap& weights() const { return weights_; }
   c10::Device device() const;
   /// A deep copy.
@@ -75,9 +93,9 @@ class Decoder {
   /// To be called after the weights' values were changed in place.
   void weights_changed();
 
-  /// Logits [N,T,V] in LibTorch's operators, differentiable with respect to `weights` (under the
-  /// names of weights()). tokens [N,T] int64; mask [N,T] bool is false on padding, left or right;
-  /// undefined means none. Logits at padding mean nothing.
+  /// Logits [N,T,outputs] in LibTorch's operators, differentiable with respect to `weights` (under
+  /// the names of weights()). tokens [N,T] int64; mask [N,T] bool is false on padding, left or
+  /// right; undefined means none. Logits at padding mean nothing.
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& mask,
                      const WeightMap& weights) const;
   /// As forward, before the head: the normalised hidden states [N,T,D].
@@ -87,18 +105,29 @@ class Decoder {
   /// Failure `context-length` for a sequence longer than the model's positions, `token-range` for a
   /// token that is not in its vocabulary.
   std::unique_ptr<ScoringPass> score(const TokenSequences& sequences, bool with_gradient) const;
-  /// `capacity` tokens per sequence, prompt included.
+  /// `capacity` tokens per sequence, prompt included. Failure `model-head` where the head scores.
   std::unique_ptr<DecodingSession> decode(std::int64_t slots, std::int64_t capacity) const;
-  /// Zeros under the weights' names.
+  /// Zeros under the names of the weights that are trained.
   WeightMap zero_gradients() const;
+  /// Failure `frozen-head` for the head of a language model that is tied to the embedding.
+  void train(TrainedPart part);
+  TrainedPart trained_part() const { return part_; }
+  /// The names of the weights that are trained.
+  std::set<std::string> trained_names() const;
+
+  /// This trunk, copied, under a new score head of `labels` outputs.
+  Decoder with_score_head(HeadKind kind, std::int64_t labels, const NewHead& head) const;
+  /// A copy with the adapters added into the weights.
+  Decoder merged() const;
 
  private:
   bool has_own_kernels() const;
+  bool is_head(const std::string& name) const;
   std::shared_ptr<const CpuNetwork> network(bool with_gradient) const;
-  void check_tokens(const std::vector<std::vector<std::int64_t>>& sequences) const;
 
   ModelConfig config_;
   WeightMap weights_;
+  TrainedPart part_ = TrainedPart::all;
   mutable std::unique_ptr<std::mutex> mutex_;
   mutable std::shared_ptr<const CpuNetwork> network_;
   mutable std::shared_ptr<const RotaryTable> rotary_;

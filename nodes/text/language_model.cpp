@@ -19,9 +19,15 @@ void LanguageModel::save(Package& out) const {
 void LanguageModel::load(const Package& in) { decoder_.assign(in.tensors); }
 
 std::shared_ptr<LanguageModel> LanguageModel::copy() const {
-  auto twin = std::make_shared<LanguageModel>(decoder_.copy(), tokenizer_);
+  auto twin = std::make_shared<LanguageModel>(decoder_.copy(), tokenizer_, folder_);
   twin->set_weight_version(weight_version());
   return twin;
+}
+
+std::shared_ptr<LanguageModel> LanguageModel::with_score_head(HeadKind kind, std::int64_t labels,
+                                                              const NewHead& head) const {
+  return std::make_shared<LanguageModel>(decoder_.with_score_head(kind, labels, head), tokenizer_,
+                                         folder_);
 }
 
 std::vector<std::int64_t> LanguageModel::end_tokens() const {
@@ -72,6 +78,50 @@ ModelConfig config_of(const ModelSource& source, const Tokenizer& tokenizer) {
   return model_config(json);
 }
 
+void require_language_model(const ModelConfig& config) {
+  if (config.head == HeadKind::language_model) return;
+  throw Failure("model-head", fmt::format("{} is no language model", config.architecture),
+                "open it with model.reward or model.value");
+}
+
+/// The config with the head that is wanted, and whether that head is new.
+bool fit_head(ModelConfig& config, const ScoreHead& head) {
+  if (config.head == HeadKind::language_model) {
+    config = with_score_head(config, head.kind, head.labels);
+    return true;
+  }
+  if (config.labels != head.labels) {
+    throw Failure("model-head",
+                  fmt::format("the head of {} has {} outputs, {} are wanted", config.architecture,
+                              config.labels, head.labels),
+                  "set the number of outputs to that of the model");
+  }
+  return false;
+}
+
+WeightMap weights_of(const ModelSource& source, const ModelConfig& config, bool new_head) {
+  const RandomKey key{source.seed, hash_name("weights"), 0};
+  const NewHead head{new_head && source.head->zeros, key};
+  if (!source.random) {
+    return load_weights(source.folder, config, new_head ? std::optional(head) : std::nullopt);
+  }
+  WeightMap weights = random_weights(config, key);
+  if (new_head) {
+    for (const auto& [name, tensor] : head_weights(config, head)) weights[name] = tensor;
+  }
+  return weights;
+}
+
+void add_adapters(const ModelSource& source, ModelConfig& config, WeightMap& weights) {
+  if (!source.adapter.empty() && source.lora) {
+    throw Failure("lora", "adapters are both read and made anew", "set adapter or lora, not both");
+  }
+  if (!source.adapter.empty()) config = load_adapters(source.adapter, config, weights);
+  if (!source.lora) return;
+  config = with_adapters(config, *source.lora);
+  weights.merge(new_adapters(config, {source.seed, hash_name("adapters"), 0}));
+}
+
 }  // namespace
 
 std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
@@ -93,11 +143,17 @@ std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
                               config.vocab_size),
                   "model and tokenizer must belong together");
   }
-  WeightMap weights = source.random ? random_weights(config, {source.seed, hash_name("weights"), 0})
-                                    : load_weights(source.folder, config);
+  bool new_head = false;
+  if (source.head) {
+    new_head = fit_head(config, *source.head);
+  } else {
+    require_language_model(config);
+  }
+  WeightMap weights = weights_of(source, config, new_head);
+  add_adapters(source, config, weights);
   Decoder decoder(std::move(config), std::move(weights));
   if (source.device != decoder.device()) decoder.to(source.device);
-  return std::make_shared<LanguageModel>(std::move(decoder), tokenizer);
+  return std::make_shared<LanguageModel>(std::move(decoder), tokenizer, source.folder);
 }
 
 }  // namespace rewardloom

@@ -148,6 +148,7 @@ void add_bias(std::int64_t rows, std::int64_t width, const float* bias, Rows x) 
 
 REWARDLOOM_VECTORISED
 void bias_backward(std::int64_t rows, std::int64_t width, ConstRows d, float* d_bias) {
+  if (d_bias == nullptr) return;
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* from = d[r];
     for (std::int64_t i = 0; i < width; ++i) d_bias[i] += from[i];
@@ -164,20 +165,27 @@ void store_key_value(const AttentionShape& shape, const float* key, const float*
 
 namespace {
 
-/// scores[j] = scale * query . key_j for j <= position, and minus infinity up to the next full
-/// vector.
-REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query,
-                              std::int64_t position, const float* keys, float scale,
-                              float* scores) {
+/// What a query sees: positions first..last, in whole vectors from `start` on.
+struct Span {
+  std::int64_t first;
+  std::int64_t last;
+  std::int64_t start() const { return first / lanes * lanes; }
+};
+
+/// scores[j] = scale * query . key_j within the span, and minus infinity in the rest of its
+/// vectors.
+REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, const Span& span,
+                              const float* keys, float scale, float* scores) {
   Floats highest = fill(-std::numeric_limits<float>::infinity());
   const Integers lane{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  for (std::int64_t j = 0; j <= position; j += lanes) {
+  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     Floats total{};
     for (std::int64_t i = 0; i < shape.head_size; ++i) {
       total += query[i] * load(keys + i * shape.capacity + j);
     }
     total *= scale;
-    const Integers there = lane <= static_cast<std::int32_t>(position - j);
+    const Integers there = (lane <= static_cast<std::int32_t>(span.last - j)) &
+                           (lane >= static_cast<std::int32_t>(span.first - j));
     total = there ? total : fill(-std::numeric_limits<float>::infinity());
     store(scores + j, total);
     highest = larger(highest, total);
@@ -186,15 +194,15 @@ REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query,
 }
 
 /// Turns scores into probabilities.
-REWARDLOOM_INLINE void softmax(std::int64_t position, float highest, float* scores) {
+REWARDLOOM_INLINE void softmax(const Span& span, float highest, float* scores) {
   Floats total{};
-  for (std::int64_t j = 0; j <= position; j += lanes) {
+  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     const Floats e = exponential(load(scores + j) - highest);
     store(scores + j, e);
     total += e;
   }
   const float inverse = 1.0f / sum(total);
-  for (std::int64_t j = 0; j <= position; j += lanes) {
+  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     store(scores + j, load(scores + j) * inverse);
   }
 }
@@ -202,13 +210,14 @@ REWARDLOOM_INLINE void softmax(std::int64_t position, float highest, float* scor
 }  // namespace
 
 REWARDLOOM_VECTORISED
-void attend(const AttentionShape& shape, const float* query, std::int64_t position, HeadCache cache,
-            float* scores, float* out) {
+void attend(const AttentionShape& shape, const float* query, std::int64_t first,
+            std::int64_t position, HeadCache cache, float* scores, float* out) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
-  softmax(position, score(shape, query, position, cache.keys, scale, scores), scores);
+  const Span span{first, position};
+  softmax(span, score(shape, query, span, cache.keys, scale, scores), scores);
   for (std::int64_t i = 0; i < shape.padded_head; i += lanes) {
     Floats total{};
-    for (std::int64_t j = 0; j <= position; ++j) {
+    for (std::int64_t j = first; j <= position; ++j) {
       total += scores[j] * load(cache.values + j * shape.padded_head + i);
     }
     const std::int64_t n = std::min(lanes, shape.head_size - i);
@@ -254,12 +263,11 @@ REWARDLOOM_INLINE void add_scaled(float* to, float factor, const float* from, st
 }
 
 /// One query: adds to the gradients of its keys and values, gives its own into `d_query`.
-REWARDLOOM_INLINE void query_backward(const AttentionShape& s, std::int64_t position,
+REWARDLOOM_INLINE void query_backward(const AttentionShape& s, const Span& span,
                                       const HeadScratch& m, float scale, float* d_query) {
-  softmax(position, score(s, m.query, position, m.keys_across, scale, m.probability),
-          m.probability);
+  softmax(span, score(s, m.query, span, m.keys_across, scale, m.probability), m.probability);
   Floats total{};
-  for (std::int64_t j = 0; j <= position; j += lanes) {
+  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     Floats d{};
     for (std::int64_t i = 0; i < s.head_size; ++i) {
       d += m.d_head[i] * load(m.values_across + i * s.capacity + j);
@@ -268,16 +276,16 @@ REWARDLOOM_INLINE void query_backward(const AttentionShape& s, std::int64_t posi
     total += d * load(m.probability + j);
   }
   const float mean = sum(total);
-  for (std::int64_t j = 0; j <= position; j += lanes) {
+  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     store(m.d_score + j, load(m.probability + j) * (load(m.d_score + j) - mean) * scale);
   }
-  for (std::int64_t j = 0; j <= position; ++j) {
+  for (std::int64_t j = span.first; j <= span.last; ++j) {
     add_scaled(m.d_values + j * s.padded_head, m.probability[j], m.d_head, s.padded_head);
     add_scaled(m.d_keys + j * s.padded_head, m.d_score[j], m.query, s.padded_head);
   }
   for (std::int64_t i = 0; i < s.padded_head; i += lanes) {
     Floats d{};
-    for (std::int64_t j = 0; j <= position; ++j) {
+    for (std::int64_t j = span.first; j <= span.last; ++j) {
       d += m.d_score[j] * load(m.keys + j * s.padded_head + i);
     }
     store_some(d_query + i, d, std::min(lanes, s.head_size - i));
@@ -287,8 +295,8 @@ REWARDLOOM_INLINE void query_backward(const AttentionShape& s, std::int64_t posi
 }  // namespace
 
 REWARDLOOM_VECTORISED
-void attention_backward(const AttentionShape& s, std::int64_t length, ConstRows qkv,
-                        ConstRows d_out, Rows d_qkv, std::vector<float>& scratch) {
+void attention_backward(const AttentionShape& s, std::int64_t length, std::int64_t window,
+                        ConstRows qkv, ConstRows d_out, Rows d_qkv, std::vector<float>& scratch) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_size));
   const std::int64_t shared = s.heads / s.key_value_heads;
   const std::int64_t keys_at = s.heads * s.head_size;
@@ -309,7 +317,7 @@ void attention_backward(const AttentionShape& s, std::int64_t length, ConstRows 
       for (std::int64_t t = 0; t < length; ++t) {
         std::memcpy(m.query, qkv[t] + h * s.head_size, head_bytes);
         std::memcpy(m.d_head, d_out[t] + h * s.head_size, head_bytes);
-        query_backward(s, t, m, scale, d_qkv[t] + h * s.head_size);
+        query_backward(s, {first_seen(t, window), t}, m, scale, d_qkv[t] + h * s.head_size);
       }
     }
     for (std::int64_t t = 0; t < length; ++t) {

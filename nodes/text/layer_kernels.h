@@ -43,7 +43,7 @@ void gated_unit_backward(std::int64_t rows, std::int64_t width, ConstRows gate_u
                          Rows d_gate_up);
 
 void add_bias(std::int64_t rows, std::int64_t width, const float* bias, Rows x);
-/// d_bias += the sum over the rows, in rising order.
+/// d_bias += the sum over the rows, in rising order; nothing where it is null.
 void bias_backward(std::int64_t rows, std::int64_t width, ConstRows d, float* d_bias);
 
 /// Keys and values of one sequence and one key-value head: keys [head_size, capacity],
@@ -62,14 +62,19 @@ struct AttentionShape {
 std::int64_t padded_to_lanes(std::int64_t size);
 void store_key_value(const AttentionShape& shape, const float* key, const float* value,
                      std::int64_t position, HeadCache cache);
-/// One query head against positions 0..position: out [head_size]. `scores` holds capacity floats
-/// and keeps the probabilities.
-void attend(const AttentionShape& shape, const float* query, std::int64_t position, HeadCache cache,
-            float* scores, float* out);
+/// The first position that a query at `position` sees through a window, itself included; window 0
+/// shows all.
+inline std::int64_t first_seen(std::int64_t position, std::int64_t window) {
+  return window > 0 && position >= window ? position - window + 1 : 0;
+}
+/// One query head against positions first..position: out [head_size]. `scores` holds capacity
+/// floats and keeps the probabilities.
+void attend(const AttentionShape& shape, const float* query, std::int64_t first,
+            std::int64_t position, HeadCache cache, float* scores, float* out);
 
-/// Gradient of causal attention over one whole sequence. A row of `qkv` holds the rotated queries,
-/// keys and values; d_out rows hold the heads' outputs. Fills d_qkv.
-void attention_backward(const AttentionShape& shape, std::int64_t length, ConstRows qkv,
-                        ConstRows d_out, Rows d_qkv, std::vector<float>& scratch);
+/// Gradient of causal attention over one whole sequence, through a window (0: none). A row of `qkv`
+/// holds the rotated queries, keys and values; d_out rows hold the heads' outputs. Fills d_qkv.
+void attention_backward(const AttentionShape& shape, std::int64_t length, std::int64_t window,
+                        ConstRows qkv, ConstRows d_out, Rows d_qkv, std::vector<float>& scratch);
 
 }  // namespace rewardloom

@@ -25,7 +25,11 @@ struct ModelParams {
         seed(node, "seed", 0, "of random weights, apart from the run's seed", {.min = 0}),
         config(node, "config", Json(), "entries that replace those of config.json"),
         characters(node, "characters", "",
-                   "alphabet of a character tokenizer that replaces the folder's") {}
+                   "alphabet of a character tokenizer that replaces the folder's"),
+        adapter(node, "adapter", "", "folder with LoRA adapters in PEFT's layout", {.path = true}),
+        lora(node, "lora", Json(),
+             "new LoRA adapters, which alone are trained, e.g. "
+             "{\"rank\": 8, \"alpha\": 16, \"targets\": [\"q_proj\", \"v_proj\"]}") {}
 
   ModelSource operator()(const Step& step) const {
     ModelSource source;
@@ -35,6 +39,8 @@ struct ModelParams {
     source.config = config();
     source.characters = characters();
     source.device = step.device();
+    if (!adapter().empty()) source.adapter = step.path(adapter());
+    if (!lora().is_null()) source.lora = lora_targets(lora());
     return source;
   }
 
@@ -43,6 +49,8 @@ struct ModelParams {
   Param<std::int64_t> seed;
   Param<Json> config;
   Param<std::string> characters;
+  Param<std::string> adapter;
+  Param<Json> lora;
 };
 
 }  // namespace rewardloom

@@ -25,6 +25,8 @@ class BenchContext final : public StepContext {
   std::map<std::string, double> metrics;
   std::vector<std::string> alarms;
   std::map<std::string, StateHolder> states;
+  bool skip_rows = false;  ///< failed rows are noted instead of ending the firing
+  std::map<std::int64_t, std::string> failed_rows;
   bool threads = false;  ///< parallel calls each in a thread of their own, last first
 
   void metric(std::string_view name, double value) override { metrics[std::string(name)] = value; }
@@ -45,8 +47,9 @@ class BenchContext final : public StepContext {
     for (std::thread& thread : running) thread.join();
   }
   NamedValues run_body(std::size_t, const BodyCall&) override { return {}; }
-  void fail_row(std::int64_t, std::string_view reason) override {
-    throw Failure("row-failed", std::string(reason));
+  void fail_row(std::int64_t row, std::string_view reason) override {
+    if (!skip_rows) throw Failure("row-failed", std::string(reason));
+    failed_rows[row] = reason;
   }
 };
 

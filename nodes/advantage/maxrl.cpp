@@ -1,0 +1,67 @@
+#include "nodes/advantage/maxrl.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include "engine/core/registry.h"
+#include "engine/core/step.h"
+#include "nodes/advantage/rows.h"
+
+namespace rewardloom {
+
+MaxRlAdvantages maxrl_advantages(const at::Tensor& rewards, const at::Tensor& group,
+                                 const at::Tensor& absent, const MaxRlOptions& options) {
+  const std::vector<double> reward = finite_rows(rewards, absent, "the reward");
+  const Groups groups(group, absent, rewards.size(0));
+  MaxRlAdvantages result;
+  const auto one = [&](std::span<const std::int64_t> rows, std::vector<double>& advantage) {
+    if (rows.size() == 1 && options.singleton == Singleton::raw) {
+      advantage[static_cast<std::size_t>(rows[0])] = reward[static_cast<std::size_t>(rows[0])];
+      return;
+    }
+    const Moments moments(reward, rows);
+    if (moments.mean < 0) ++result.negative;
+    const double divisor = moments.mean + options.epsilon;
+    if (moments.constant || divisor == 0) return;
+    for (const std::int64_t row : rows) {
+      const auto i = static_cast<std::size_t>(row);
+      advantage[i] = (reward[i] - moments.mean) / divisor;
+    }
+  };
+  result.advantages = like_rewards(by_group(reward, groups, one), rewards);
+  return result;
+}
+
+struct MaxRl final : Node {
+  Input<Rewards> rewards{this,
+                         "rewards",
+                         "one reward per completion, not negative, with group ids",
+                         {.needs = {{"group_size", {{"min", 2}}}}}};
+  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Param<double> epsilon{this, "epsilon", 1e-6, "added to the mean", {.min = 0}};
+  Param<Singleton> singleton{this, "singleton", Singleton::zero,
+                             "advantage of a group with one scored member"};
+  Synonyms words{this, {"MaxRL", "maximum likelihood", "success rate"}};
+  Doc doc{
+      this,
+      "A_i = (r_i - m) / (m + epsilon), m the mean of i's group; [N] -> [N]. With rewards 0 and "
+      "1 the divisor is the group's success rate: rare successes weigh more.\n"
+      "Groups with a negative mean turn the sign over: alarm negative-mean."};
+
+  void run(Step& step) const override {
+    const Rewards& r = step[rewards];
+    const MaxRlAdvantages out =
+        maxrl_advantages(r.total, r.group, r.absent, {epsilon(), singleton()});
+    if (out.negative > 0) {
+      step.alarm("negative-mean",
+                 fmt::format("{} groups have a negative mean reward: their advantages have the "
+                             "wrong sign",
+                             out.negative));
+    }
+    step[advantages] = Advantages{out.advantages, r};
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(MaxRl, "Maximum-likelihood RL (MaxRL)", "arXiv:2602.02710")

@@ -1,0 +1,69 @@
+#include <torch/types.h>
+
+#include <array>
+
+#include "engine/core/registry.h"
+#include "nodes/code/fenced_blocks.h"
+#include "nodes/eval/tables.h"
+#include "nodes/reward/rows.h"
+
+namespace rewardloom {
+namespace {
+
+enum class TestFormat { fenced_io };
+constexpr auto choices(TestFormat) {
+  return std::to_array<Choice<TestFormat>>({
+      {TestFormat::fenced_io, "fenced_io", "fenced blocks with the lines Input: and Output:"},
+  });
+}
+
+}  // namespace
+
+struct CodeParseTests final : Node {
+  Input<Completions> completions{this, "completions", "answers that hold test cases"};
+  Output<TextRows> inputs{this, "inputs", "of all cases of all rows, in order", {.dims = "K"}};
+  Output<TextRows> outputs{this, "outputs", "what each should give", {.dims = "K"}};
+  Output<Values> counts{this, "counts", "cases per row"};
+  Output<Tests> tests{this, "tests", "the cases of each row"};
+  Param<TestFormat> format{this, "format", TestFormat::fenced_io, "how cases are written"};
+  Synonyms words{this, {"unit tests", "UTRL", "stdin", "stdout", "test generation"}};
+  Doc doc{
+      this,
+      "Reads (input, output) pairs out of each answer: a fence, a line Input:, the input, a line "
+      "Output:, the output, a fence. Both are stripped of white space around them; a block that "
+      "is not closed gives nothing. completions [N] -> counts int64 [N], tests [N]. Metrics: "
+      "cases_per_row, without_cases (share of rows)."};
+
+  void run(Step& step) const override {
+    const Completions& c = step[completions];
+    TextRows in, out;
+    Tests all;
+    std::vector<std::int64_t> count;
+    std::int64_t without = 0;
+    for (const std::string& text : answers(c)) {
+      Json of_row = Json::array();
+      for (IoCase& one : parse_io_cases(text)) {
+        of_row.push_back({{"input", one.input}, {"output", one.output}});
+        in.texts.push_back(std::move(one.input));
+        out.texts.push_back(std::move(one.output));
+      }
+      count.push_back(static_cast<std::int64_t>(of_row.size()));
+      without += of_row.empty();
+      all.tests.push_back(std::move(of_row));
+    }
+    if (!count.empty()) {
+      const double rows = static_cast<double>(count.size());
+      step.metric("cases_per_row", static_cast<double>(in.texts.size()) / rows);
+      step.metric("without_cases", static_cast<double>(without) / rows);
+    }
+    all.batch = c.batch;
+    step[inputs] = std::move(in);
+    step[outputs] = std::move(out);
+    step[counts] = Values{as_tensor(count), c.batch};
+    step[tests] = std::move(all);
+  }
+};
+
+}  // namespace rewardloom
+
+REWARDLOOM_NODE(CodeParseTests, "Test cases of a completion", "arXiv:2508.21107")

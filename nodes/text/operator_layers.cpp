@@ -1,0 +1,47 @@
+#include "nodes/text/operator_layers.h"
+
+#include <ATen/ATen.h>
+
+namespace rewardloom {
+
+at::Tensor activated(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::silu:
+      break;
+  }
+  return at::silu(x);
+}
+
+at::Tensor normed(NormKind kind, double epsilon, const WeightMap& weights, const std::string& name,
+                  const at::Tensor& x) {
+  const at::Tensor& weight = weights.at(name + ".weight");
+  if (kind == NormKind::layer) {
+    return at::layer_norm(x, {x.size(-1)}, weight, weights.at(name + ".bias"), epsilon);
+  }
+  const at::Tensor unit = x * (x.square().mean(-1, true) + epsilon).rsqrt();
+  return unit * (kind == NormKind::rms_plus_one ? weight + 1 : weight);
+}
+
+at::Tensor linear(const WeightMap& weights, const std::string& module, bool transposed,
+                  const at::Tensor& x) {
+  const at::Tensor& stored = weights.at(module + ".weight");
+  const at::Tensor weight = transposed ? stored.t() : stored;
+  const auto bias = weights.find(module + ".bias");
+  return bias == weights.end() ? at::linear(x, weight) : at::linear(x, weight, bias->second);
+}
+
+at::Tensor capped(const at::Tensor& x, double cap) { return cap > 0 ? at::tanh(x / cap) * cap : x; }
+
+at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) {
+  return x.reshape({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor join_heads(const at::Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)});
+}
+
+}  // namespace rewardloom
