@@ -382,8 +382,9 @@ class Param final : public ParameterBase {
 
  private:
   using Plain = typename detail::Unwrapped<T>::type;
+  // By reference: a value would be moved from before the other argument has read it.
   Param(Node* node, const char* name, const char* doc, const ParamOptions& options,
-        const Json& default_json, T default_value)
+        const Json& default_json, T&& default_value)
       : ParameterBase(node, name, doc, detail::shape_of<T>(), options, &default_json),
         value_(std::move(default_value)) {}
   static Json json_of_default(const T& value) {

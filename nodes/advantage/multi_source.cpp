@@ -145,9 +145,9 @@ at::Tensor sums_of_rows(const at::Tensor& process, const at::Tensor& mask, const
       for (std::int64_t t = tokens; t-- > 0;) {
         const bool in = m[t];
         const double own = static_cast<double>(x[t]) * factor - shift;
-        steps = options.gamma_process * steps + (in ? own : 0.0);
+        steps = options.gamma_process * steps + kept(own, in);
         const double sum = options.weight_process * steps + options.weight_outcome * outcome;
-        g[t] = in ? static_cast<T>(sum) : T{0};
+        g[t] = kept(static_cast<T>(sum), in);
         discount = in ? options.gamma_outcome : discount;
         outcome *= discount;
       }

@@ -78,9 +78,8 @@ class Places {
 
   /// Without `in` nothing changes.
   void add(std::size_t k, bool in, T value, double weight) {
-    const double w = in ? weight : 0.0;
-    weighted_[k] += in ? static_cast<double>(value) * w : 0.0;
-    weight_[k] += w;
+    weighted_[k] += kept(static_cast<double>(value) * weight, in);
+    weight_[k] += kept(weight, in);
     low_[k] = in & (value < low_[k]) ? value : low_[k];
     high_[k] = in & (value > high_[k]) ? value : high_[k];
   }
@@ -126,8 +125,8 @@ class GroupBaseline {
     T* const g = row_of<T>(out_.returns, row);
     double later = 0;
     for (std::int64_t t = tokens; t-- > 0;) {
-      later += m[t] ? static_cast<double>(r[t]) : 0.0;
-      g[t] = m[t] ? static_cast<T>(later) : T{0};
+      later += static_cast<double>(kept(r[t], m[t]));
+      g[t] = kept(static_cast<T>(later), m[t]);
     }
     double energy = 0;
     std::size_t nth = 0;
@@ -135,7 +134,7 @@ class GroupBaseline {
       const double weight = w == nullptr ? 1.0 : static_cast<double>(w[t]);
       const double step = (1 - 2 * static_cast<double>(pi[t]) + static_cast<double>(squares[t])) *
                           (weight * weight);
-      energy += m[t] ? step : 0.0;
+      energy += kept(step, m[t]);
       places.add(options_.multi_turn ? nth : static_cast<std::size_t>(t), m[t], g[t], energy);
       nth += m[t];
     }
@@ -150,8 +149,7 @@ class GroupBaseline {
     for (std::int64_t t = 0; t < tokens; ++t) {
       const std::int64_t place = options_.multi_turn ? nth : t;
       const double base = place < tail ? baseline[static_cast<std::size_t>(place)] : 0;
-      const T above = static_cast<T>(static_cast<double>(g[t]) - base);
-      a[t] = m[t] ? above : T{0};
+      a[t] = kept(static_cast<T>(static_cast<double>(g[t]) - base), m[t]);
       nth += m[t];
     }
   }

@@ -92,11 +92,11 @@ void spread_row(const Steps& steps, std::int64_t row, const bool* mask, std::int
   for (std::int64_t s = steps.width; s-- > 0;) {
     if (!row_of<const bool>(steps.there, row)[s]) continue;
     const std::int64_t end = row_of<const std::int64_t>(steps.ends, row)[s];
-    for (std::int64_t t = end + 1; t < from; ++t) out[t] = mask[t] ? static_cast<T>(sum) : T{0};
+    for (std::int64_t t = end + 1; t < from; ++t) out[t] = kept(static_cast<T>(sum), mask[t]);
     sum += row_of<const double>(steps.rewards, row)[s];
     from = end + 1;
   }
-  for (std::int64_t t = 0; t < from; ++t) out[t] = mask[t] ? static_cast<T>(sum) : T{0};
+  for (std::int64_t t = 0; t < from; ++t) out[t] = kept(static_cast<T>(sum), mask[t]);
 }
 
 template <class T>

@@ -27,9 +27,9 @@ AdvantagesAndReturns remax_of_rows(const at::Tensor& rewards, const at::Tensor& 
       double later = 0;
       for (std::int64_t t = tokens; t-- > 0;) {
         const bool in = m[t];
-        later += in ? static_cast<double>(r[t]) : 0.0;
-        g[t] = in ? static_cast<T>(later) : T{0};
-        a[t] = in ? static_cast<T>(later - greedy) : T{0};
+        later += static_cast<double>(kept(r[t], in));
+        g[t] = kept(static_cast<T>(later), in);
+        a[t] = kept(static_cast<T>(later - greedy), in);
       }
     }
   });

@@ -18,8 +18,8 @@ at::Tensor returns_of_rows(const at::Tensor& rewards, const at::Tensor& mask, do
       double later = 0;
       for (std::int64_t t = tokens; t-- > 0;) {
         const bool in = m[t];
-        later = (in ? static_cast<double>(r[t]) : 0.0) + gamma * later;
-        g[t] = in ? static_cast<T>(later) : T{0};
+        later = static_cast<double>(kept(r[t], in)) + gamma * later;
+        g[t] = kept(static_cast<T>(later), in);
       }
     }
   });

@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -25,6 +26,15 @@ inline ParallelCalls calls_of(Step& step) {
 /// `parallel` is there. The borders depend on the sizes alone.
 void for_rows(std::int64_t rows, std::int64_t width, const ParallelCalls& parallel,
               const std::function<void(std::int64_t, std::int64_t)>& work);
+
+/// x where `in`, else 0, whatever x is; by bits, so that loops over masks need no branch and can be
+/// vectorised.
+inline double kept(double x, bool in) {
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) & (0 - std::uint64_t{in}));
+}
+inline float kept(float x, bool in) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & (0 - std::uint32_t{in}));
+}
 
 /// How many of eight tokens are in a mask.
 enum class Block { none, some, all };
@@ -54,12 +64,9 @@ double masked_sum(const bool* mask, std::int64_t tokens, F f) {
       for (int j = 0; j < 8; ++j) lanes[j] += f(t + j);
       return;
     }
-    for (int j = 0; j < 8; ++j) {
-      const double value = f(t + j);
-      lanes[j] += mask[t + j] ? value : 0.0;
-    }
+    for (int j = 0; j < 8; ++j) lanes[j] += kept(f(t + j), mask[t + j]);
   };
-  for_blocks(mask, tokens, block, [&](std::int64_t t) { lanes[t & 7] += mask[t] ? f(t) : 0.0; });
+  for_blocks(mask, tokens, block, [&](std::int64_t t) { lanes[t & 7] += kept(f(t), mask[t]); });
   return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
          ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
@@ -73,13 +80,11 @@ void fill_masked(const bool* mask, std::int64_t tokens, T* to, F f) {
     } else if (kind == Block::all) {
       for (int j = 0; j < 8; ++j) to[t + j] = f(t + j);
     } else {
-      for (int j = 0; j < 8; ++j) {
-        const T value = f(t + j);
-        to[t + j] = mask[t + j] ? value : T{0};
-      }
+      for (int j = 0; j < 8; ++j) to[t + j] = kept(static_cast<T>(f(t + j)), mask[t + j]);
     }
   };
-  for_blocks(mask, tokens, block, [&](std::int64_t t) { to[t] = mask[t] ? f(t) : T{0}; });
+  for_blocks(mask, tokens, block,
+             [&](std::int64_t t) { to[t] = kept(static_cast<T>(f(t)), mask[t]); });
 }
 
 /// How many tokens of a row are in the mask.

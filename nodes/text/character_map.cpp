@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 #include <utf8proc.h>
 
-#include <cstring>
-
+#include "engine/core/problem.h"
 #include "nodes/text/unicode.h"
 
 namespace rewardloom {
@@ -69,47 +68,52 @@ constexpr std::size_t longest_cluster = 5;
 
 }  // namespace
 
-CharacterMap::CharacterMap(const TokenizerPart& part) {
-  const std::string given = part.text("precompiled_charsmap", "");
-  const std::string bytes = from_base64(part, given);
+CharacterMap::CharacterMap(std::string_view bytes) {
   if (bytes.empty()) return;
   const std::size_t size = bytes.size() < 4 ? 0 : little_endian(bytes);
   if (bytes.size() < 4 || size > bytes.size() - 4 || size % 4 != 0) {
-    part.refuse(fmt::format("precompiled_charsmap of {} bytes holds no trie", bytes.size()));
+    throw Failure("tokenizer",
+                  fmt::format("a precompiled_charsmap of {} bytes holds no trie", bytes.size()),
+                  "fetch the file again: it is damaged");
   }
-  for (std::size_t i = 0; i < size; i += 4) {
-    units_.push_back(little_endian(std::string_view(bytes).substr(4 + i)));
-  }
+  for (std::size_t i = 0; i < size; i += 4) units_.push_back(little_endian(bytes.substr(4 + i)));
   texts_ = bytes.substr(4 + size);
 }
 
-bool CharacterMap::find(std::string_view text, std::string_view& by) const {
-  if (units_.empty()) return false;
+CharacterMap::CharacterMap(const TokenizerPart& part)
+    : CharacterMap(from_base64(part, part.text("precompiled_charsmap", ""))) {}
+
+std::optional<CharacterMap::Rule> CharacterMap::find(std::string_view text, bool shortest) const {
+  std::optional<Rule> found;
+  if (units_.empty()) return found;
   std::size_t node = offset_of(units_[0]);
-  for (const char byte : text) {
-    const auto key = static_cast<unsigned char>(byte);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto key = static_cast<unsigned char>(text[i]);
     node ^= key;
-    if (node >= units_.size() || label_of(units_[node]) != key) return false;
+    // A damaged map may lead anywhere.
+    if (node >= units_.size() || label_of(units_[node]) != key) return found;
     const std::uint32_t unit = units_[node];
     node ^= offset_of(unit);
     if (!has_leaf(unit)) continue;
     const std::size_t at = node < units_.size() ? value_of(units_[node]) : texts_.size();
-    if (at >= texts_.size()) return false;
-    by = std::string_view(texts_).substr(at, texts_.find('\0', at) - at);
-    return true;
+    if (at >= texts_.size()) return found;
+    found = Rule{i + 1, std::string_view(texts_).substr(at, texts_.find('\0', at) - at)};
+    if (shortest) return found;
   }
-  return false;
+  return found;
 }
 
 void CharacterMap::add(std::string_view cluster, std::string& out) const {
-  std::string_view by;
-  if (cluster.size() <= longest_cluster && find(cluster, by)) {
-    out += by;
-    return;
+  if (cluster.size() <= longest_cluster) {
+    if (const auto rule = find(cluster, true)) {
+      out += rule->by;
+      return;
+    }
   }
   for (std::size_t i = 0; i < cluster.size();) {
     const std::string_view c = cluster.substr(i, utf8_character(cluster, i).length);
-    out += find(c, by) ? by : c;
+    const auto rule = find(c, true);
+    out += rule ? rule->by : c;
     i += c.size();
   }
 }
@@ -122,7 +126,7 @@ std::string CharacterMap::operator()(std::string_view text) const {
     add(text.substr(at, end - at), out);
     at = end;
   }
-  // A damaged map may hold anything.
+  // A damaged map may write anything.
   return repaired_utf8(out);
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/core/problem.h"
 #include "engine/io/jsonl.h"
+#include "nodes/text/operator_layers.h"
 #include "nodes/text/weight_names.h"
 
 namespace rewardloom {
@@ -132,14 +133,6 @@ Architecture architecture_of(const std::string& name) {
   }
   throw Failure("model-architecture", fmt::format("the network {} is not known", name),
                 "known are " + listed(known_architectures(), "and"));
-}
-
-Activation activation_of(const std::string& name) {
-  if (name == "silu" || name == "swish") return Activation::silu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
-  throw Failure("model-config", fmt::format("hidden_act {} is not supported", name),
-                "silu, gelu, gelu_new and gelu_pytorch_tanh are");
 }
 
 std::optional<RopeScaling> rope_scaling_of(const Entries& config) {

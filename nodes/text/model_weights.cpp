@@ -12,6 +12,7 @@
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
 #include "nodes/text/lora.h"
+#include "nodes/text/weight_checks.h"
 
 namespace rewardloom {
 
@@ -63,8 +64,8 @@ void read_file_into(const fs::path& path, WeightMap& weights) {
   std::vector<std::string> faults;
   for (auto& [name, tensor] : package.tensors) {
     if (!is_readable(tensor.scalar_type())) {
-      // A buffer, not a weight: GPT-2's causal mask.
-      if (name.ends_with(".attn.bias")) continue;
+      // Buffers, not weights: GPT-2's causal mask, BERT's positions.
+      if (name.ends_with(".attn.bias") || name.ends_with("position_ids")) continue;
       faults.push_back(fmt::format("{} holds {}", name, safetensors_dtype(tensor.scalar_type())));
       continue;
     }
@@ -202,11 +203,10 @@ WeightMap wanted_weights(WeightMap found, const ModelConfig& config, bool drop_h
 
 }  // namespace
 
-void check_weights(const ModelConfig& config, const WeightMap& weights) {
+void require_shapes(const std::string& owner, const std::vector<WeightShape>& shapes,
+                    const WeightMap& weights) {
   std::vector<std::string> faults;
   std::set<std::string> wanted;
-  std::vector<WeightShape> shapes = weight_shapes(config);
-  for (WeightShape& shape : adapter_shapes(config)) shapes.push_back(std::move(shape));
   for (const WeightShape& weight : shapes) {
     wanted.insert(weight.name);
     const auto found = weights.find(weight.name);
@@ -223,9 +223,15 @@ void check_weights(const ModelConfig& config, const WeightMap& weights) {
   }
   if (faults.empty()) return;
   throw Failure("model-weights",
-                fmt::format("{} of the tensors do not fit {}:\n{}", faults.size(),
-                            config.architecture, fmt::join(faults, "\n")),
+                fmt::format("{} of the tensors do not fit {}:\n{}", faults.size(), owner,
+                            fmt::join(faults, "\n")),
                 "config.json and the weights must come from the same model");
+}
+
+void check_weights(const ModelConfig& config, const WeightMap& weights) {
+  std::vector<WeightShape> shapes = weight_shapes(config);
+  for (WeightShape& shape : adapter_shapes(config)) shapes.push_back(std::move(shape));
+  require_shapes(config.architecture, shapes, weights);
 }
 
 WeightMap read_tensors(const fs::path& folder) {

@@ -1,8 +1,19 @@
 #include "nodes/text/operator_layers.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "engine/core/problem.h"
 
 namespace rewardloom {
+
+Activation activation_of(const std::string& name) {
+  if (name == "silu" || name == "swish") return Activation::silu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
+  throw Failure("model-config", fmt::format("hidden_act {} is not supported", name),
+                "silu, gelu, gelu_new and gelu_pytorch_tanh are");
+}
 
 at::Tensor activated(Activation activation, const at::Tensor& x) {
   switch (activation) {

@@ -8,6 +8,8 @@
 
 namespace rewardloom {
 
+/// By the name in a hidden_act entry; Failure `model-config` for one that is not supported.
+Activation activation_of(const std::string& name);
 at::Tensor activated(Activation activation, const at::Tensor& x);
 /// The norm `name` over the last dimension of x, which is its weight's width.
 at::Tensor normed(NormKind kind, double epsilon, const WeightMap& weights, const std::string& name,

@@ -10,13 +10,17 @@ struct TextPolicy final : Node {
   Output<Policy> policy{this, "policy", "the model, to sample from and to train"};
   ModelParams source{this};
   Synonyms words{this,
-                 {"actor", "language model", "LLM", "transformer", "Llama", "Qwen", "Mistral"}};
+                 {"actor", "language model", "LLM", "transformer", "Llama", "Qwen", "Mistral",
+                  "Gemma", "GPT-2", "LoRA"}};
   Doc doc{
       this,
       "A decoder-only transformer: config.json, model.safetensors (or shards) and a tokenizer, as "
-      "Hugging Face lays them out; Llama, Mistral, Qwen2 and Qwen3 shapes. With init random the "
-      "weights are drawn from the config's initializer_range, each from (seed, tensor, index). "
-      "Without a folder, characters is the alphabet and config states the sizes of a small Llama."};
+      "Hugging Face lays them out; Llama, Mistral, Qwen2, Qwen3, Gemma 2 and GPT-2. With init "
+      "random "
+      "the weights are drawn from the config's initializer_range, each from (seed, tensor, index). "
+      "Without a folder, characters is the alphabet and config states the sizes of a small Llama. "
+      "With adapter or lora the model has low-rank adapters (arXiv:2106.09685), and an optimizer "
+      "trains these alone."};
 
   void run(Step& step) const override {
     const auto model = step.shared(weights, [&] { return make_language_model(source(step)); });

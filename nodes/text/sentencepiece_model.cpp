@@ -2,121 +2,97 @@
 
 #include <fmt/format.h>
 
-#include <cstdint>
-#include <functional>
-#include <string>
-#include <vector>
+#include <cmath>
 
 #include "engine/core/problem.h"
+#include "nodes/text/protocol_buffer.h"
+#include "nodes/text/unicode.h"
 
 namespace rewardloom {
 
 namespace {
 
+using Kind = ProtocolField::Kind;
+
 [[noreturn]] void refuse(const std::string& why) {
-  throw Failure("tokenizer", "the SentencePiece model is damaged: " + why,
+  throw Failure("tokenizer", "the SentencePiece model " + why,
                 "fetch the file again; a Git LFS pointer is not the model itself");
 }
 
-/// A field of a protocol buffer; `bytes` where it is text or a message.
-struct Field {
-  std::uint64_t number;
-  bool delimited;
-  std::string_view bytes;
-};
-
-class FieldReader {
- public:
-  explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
-  bool done() const { return rest_.empty(); }
-  Field next() {
-    const std::uint64_t key = varint();
-    Field field{key >> 3, false, {}};
-    switch (key & 7) {
-      case 0:
-        varint();
-        break;
-      case 1:
-        take(8);
-        break;
-      case 2:
-        field.delimited = true;
-        field.bytes = take(varint());
-        break;
-      case 5:
-        take(4);
-        break;
-      default:
-        refuse(fmt::format("it has a field of kind {}", key & 7));
-    }
-    return field;
-  }
-
- private:
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const auto byte = static_cast<unsigned char>(take(1)[0]);
-      value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-      if (byte < 0x80) return value;
-    }
-    refuse("a number is too long");
-  }
-  std::string_view take(std::uint64_t size) {
-    if (size > rest_.size()) refuse("it ends early");
-    const std::string_view out = rest_.substr(0, size);
-    rest_.remove_prefix(size);
-    return out;
-  }
-  std::string_view rest_;
-};
-
-std::uint32_t little_endian(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 4; i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return value;
+void put(std::string& value, const ProtocolField& field) {
+  if (field.kind == Kind::delimited) value = field.bytes;
+}
+void put(bool& value, const ProtocolField& field) {
+  if (field.kind == Kind::integer) value = field.number != 0;
+}
+template <class E>
+void put_choice(E& value, const ProtocolField& field, std::uint64_t most, const char* what) {
+  if (field.kind != Kind::integer) return;
+  if (field.number < 1 || field.number > most)
+    refuse(fmt::format("has the {} {}", what, field.number));
+  value = static_cast<E>(field.number);
 }
 
-/// Each step from each unit stays within the trie, each value within the texts behind it.
-void require_sound_map(std::string_view map) {
-  if (map.empty()) return;
-  if (map.size() <= 4) refuse("its rewriting rules end early");
-  const std::uint64_t size = little_endian(map, 0);
-  if (size < 1024 || size % 1024 != 0 || size >= map.size() - 4) {
-    refuse(fmt::format("its rewriting rules have a trie of {} bytes", size));
+SentencePieceModel::Piece read_piece(std::string_view message, std::size_t index) {
+  SentencePieceModel::Piece piece;
+  for (ProtocolReader reader(message); !reader.done();) {
+    const ProtocolField field = reader.next();
+    if (field.key == 1) put(piece.text, field);
+    if (field.key == 2 && field.kind == Kind::fixed32) piece.score = field.decimal;
+    if (field.key == 3) put_choice(piece.type, field, 6, "piece type");
   }
-  if (map.back() != '\0') refuse("its rewriting rules do not end in a zero byte");
-  const std::uint64_t count = size / 4, texts = map.size() - 4 - size;
-  const auto unit = [&](std::uint64_t at) { return little_endian(map, 4 + 4 * at); };
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint32_t u = unit(i);
-    if (u >> 31) continue;  // a value
-    const std::uint64_t to = i ^ (static_cast<std::uint64_t>(u >> 10) << ((u & 0x200U) >> 6));
-    const bool empty = u == 0;
-    if (!empty && (to | 0xFF) >= count) refuse("its trie leads out of itself");
-    const bool leaf = u >> 8 & 1;
-    if (leaf && (unit(to) & 0x7FFFFFFFU) >= texts) refuse("its trie points behind its texts");
+  if (piece.text.empty()) refuse(fmt::format("has no text for piece {}", index));
+  if (invalid_utf8(piece.text)) refuse(fmt::format("has a piece {} that is no UTF-8", index));
+  if (!std::isfinite(piece.score))
+    refuse(fmt::format("has the score {} at piece {}", piece.score, index));
+  return piece;
+}
+
+void read_trainer(std::string_view message, SentencePieceModel& model) {
+  for (ProtocolReader reader(message); !reader.done();) {
+    const ProtocolField field = reader.next();
+    if (field.key == 3) put_choice(model.kind, field, 4, "kind");
+    if (field.key == 24) put(model.space_is_suffix, field);
+    if (field.key == 35) put(model.byte_fallback, field);
+    if (field.key == 44) put(model.unknown_surface, field);
+    if (field.key == 46) put(model.begin, field);
+    if (field.key == 47) put(model.end, field);
+    if (field.key == 48) put(model.padding, field);
   }
 }
 
-void require_sound_rules(std::string_view spec) {
-  for (FieldReader reader(spec); !reader.done();) {
-    const Field field = reader.next();
-    if (field.number == 2 && field.delimited) require_sound_map(field.bytes);
+void read_normalizer(std::string_view message, SentencePieceModel& model) {
+  for (ProtocolReader reader(message); !reader.done();) {
+    const ProtocolField field = reader.next();
+    if (field.key == 2 && field.kind == Kind::delimited) model.rules = CharacterMap(field.bytes);
+    if (field.key == 3) put(model.dummy_prefix, field);
+    if (field.key == 4) put(model.removes_extra_spaces, field);
+    if (field.key == 5) put(model.escapes_spaces, field);
+  }
+}
+
+void require_no_rules(std::string_view message) {
+  for (ProtocolReader reader(message); !reader.done();) {
+    const ProtocolField field = reader.next();
+    if (field.key == 2 && !field.bytes.empty())
+      refuse("rewrites decoded text, which is not supported");
   }
 }
 
 }  // namespace
 
-void require_sound_model(std::string_view model) {
-  std::size_t pieces = 0;
-  for (FieldReader reader(model); !reader.done();) {
-    const Field field = reader.next();
-    if (!field.delimited) continue;
-    if (field.number == 1) ++pieces;
-    if (field.number == 3 || field.number == 5) require_sound_rules(field.bytes);
+SentencePieceModel read_sentencepiece_model(std::string_view file) {
+  SentencePieceModel model;
+  for (ProtocolReader reader(file); !reader.done();) {
+    const ProtocolField field = reader.next();
+    if (field.kind != Kind::delimited) continue;
+    if (field.key == 1) model.pieces.push_back(read_piece(field.bytes, model.pieces.size()));
+    if (field.key == 2) read_trainer(field.bytes, model);
+    if (field.key == 3) read_normalizer(field.bytes, model);
+    if (field.key == 5) require_no_rules(field.bytes);
   }
-  if (pieces == 0) refuse("it has no pieces");
+  if (model.pieces.empty()) refuse("has no pieces");
+  return model;
 }
 
 }  // namespace rewardloom

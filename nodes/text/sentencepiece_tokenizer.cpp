@@ -1,12 +1,11 @@
 #include <fmt/format.h>
-#include <sentencepiece_processor.h>
 
 #include <algorithm>
 
 #include "engine/core/problem.h"
 #include "engine/io/durable_file.h"
 #include "nodes/text/added_tokens.h"
-#include "nodes/text/sentencepiece_model.h"
+#include "nodes/text/sentence_pieces.h"
 #include "nodes/text/text_pattern.h"
 #include "nodes/text/tokenizer.h"
 #include "nodes/text/tokenizer_config.h"
@@ -17,34 +16,23 @@ namespace {
 
 using Ids = std::vector<std::int64_t>;
 
-std::optional<std::int64_t> known(int id) {
-  return id < 0 ? std::nullopt : std::optional<std::int64_t>(id);
-}
-
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(std::string model, const Json& config)
       : model_(std::move(model)),
         config_(config),
+        pieces_(read_sentencepiece_model(model_)),
         added_(added_tokens_in_config(config),
                [](std::string_view token) { return std::string(token); }) {
-    require_sound_model(model_);
-    check(pieces_.LoadFromSerializedProto(model_), "reading the model");
-    size_ = pieces_.GetPieceSize();
+    size_ = pieces_.size();
     for (const AddedToken& token : added_.all()) size_ = std::max(size_, token.id + 1);
     read_specials();
   }
 
   Ids encode(std::string_view text) const override {
-    const std::string valid = repaired_utf8(text);
     Ids ids;
-    for (const AddedTokens::Part& part : added_.cut_raw(valid)) {
-      if (part.token != nullptr) {
-        ids.push_back(part.token->id);
-        continue;
-      }
-      std::vector<int> some;
-      check(pieces_.Encode(part.text, &some), "encoding");
+    for (const AddedTokens::Part& part : added_.cut_raw(text)) {
+      const Ids some = part.token != nullptr ? Ids{part.token->id} : pieces_.encode(part.text);
       ids.insert(ids.end(), some.begin(), some.end());
     }
     return ids;
@@ -70,25 +58,22 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::string decode(const Ids& ids, bool skip_special) const override {
     std::string text;
-    std::vector<int> run;
+    Ids run;
     const auto flush = [&] {
-      std::string some;
-      check(pieces_.Decode(run, &some), "decoding");
-      text += some;
+      text += pieces_.decode(run);
       run.clear();
     };
     for (const std::int64_t id : ids) {
       require_id(id);
       const AddedToken* const added = added_.by_id(id);
-      const bool control =
-          added == nullptr && is_piece(id) && pieces_.IsControl(static_cast<int>(id));
+      const bool control = added == nullptr && is_control(id);
       if (added == nullptr && !control) {
-        if (is_piece(id)) run.push_back(static_cast<int>(id));
+        if (id < pieces_.size()) run.push_back(id);
         continue;
       }
       if (skip_special && (control || added->special)) continue;
       flush();
-      text += control ? pieces_.IdToPiece(static_cast<int>(id)) : added->text;
+      text += control ? pieces_.piece(id).text : added->text;
     }
     flush();
     return text;
@@ -99,8 +84,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string token_text(std::int64_t id) const override {
     require_id(id);
     if (const AddedToken* const added = added_.by_id(id)) return added->text;
-    if (!is_piece(id)) return "";
-    return TextPattern::literal("\u2581").replaced(pieces_.IdToPiece(static_cast<int>(id)), " ");
+    if (id >= pieces_.size()) return "";
+    return TextPattern::literal("\u2581").replaced(pieces_.piece(id).text, " ");
   }
   void save(const std::filesystem::path& folder) const override {
     std::filesystem::create_directories(folder);
@@ -109,12 +94,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
  private:
-  static void check(const sentencepiece::util::Status& status, const char* doing) {
-    if (status.ok()) return;
-    throw Failure("tokenizer",
-                  fmt::format("{} with SentencePiece failed: {}", doing, status.ToString()));
+  bool is_control(std::int64_t id) const {
+    return id < pieces_.size() && pieces_.piece(id).type == SentencePieceModel::Type::control;
   }
-  bool is_piece(std::int64_t id) const { return id < pieces_.GetPieceSize(); }
   void require_id(std::int64_t id) const {
     if (id >= 0 && id < size_) return;
     throw Failure("token-range",
@@ -122,16 +104,15 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   void read_specials() {
-    const auto id_of = [this](const std::string& token) -> std::optional<std::int64_t> {
-      if (const auto added = added_.id_of(token)) return added;
-      const int id = pieces_.PieceToId(token);
-      return pieces_.IsUnknown(id) && pieces_.IdToPiece(id) != token ? std::nullopt : known(id);
-    };
-    const SpecialTokens named = special_tokens(config_, id_of);
-    special_.begin = named.begin ? named.begin : known(pieces_.bos_id());
-    special_.end = named.end ? named.end : known(pieces_.eos_id());
-    special_.padding = named.padding ? named.padding : known(pieces_.pad_id());
-    special_.unknown = named.unknown ? named.unknown : known(pieces_.unk_id());
+    const SpecialTokens named = special_tokens(config_, [this](const std::string& token) {
+      const auto added = added_.id_of(token);
+      return added ? added : pieces_.find(token);
+    });
+    const SentencePieceModel& model = pieces_.model();
+    special_.begin = named.begin ? named.begin : pieces_.control(model.begin);
+    special_.end = named.end ? named.end : pieces_.control(model.end);
+    special_.padding = named.padding ? named.padding : pieces_.control(model.padding);
+    special_.unknown = named.unknown ? named.unknown : pieces_.unknown();
     // T5's models have no begin token and end each text; the Llama family begins it.
     const bool t5 = token_in_config(config_, "tokenizer_class").value_or("").starts_with("T5");
     adds_begin_ = special_.begin && flag("add_bos_token", !t5);
@@ -144,8 +125,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::string model_;
   Json config_;
+  SentencePieces pieces_;
   AddedTokens added_;
-  sentencepiece::SentencePieceProcessor pieces_;
   std::int64_t size_ = 0;
   SpecialTokens special_;
   bool adds_begin_ = false;

@@ -56,7 +56,8 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& pat
 /// From the content of tokenizer.json and tokenizer_config.json; `config` may be an empty object.
 std::shared_ptr<const Tokenizer> json_tokenizer(const std::string& tokenizer, const Json& config);
 /// From the content of a SentencePiece .model file (unigram, BPE, word or character). The config's
-/// `add_bos_token`, `add_eos_token` and `added_tokens_decoder` count.
+/// `add_bos_token`, `add_eos_token` and `added_tokens_decoder` count. Failure `tokenizer` and
+/// `protocol-buffer` for a damaged file.
 std::shared_ptr<const Tokenizer> sentencepiece_tokenizer(const std::string& model,
                                                          const Json& config);
 /// tokenizer_config.json of a folder or of the folder that holds a tokenizer file, completed by

@@ -324,8 +324,8 @@ class TestCommandLine : public QObject {
     QTest::newRow("command") << QStringList{"rewardloom", "ins"} << QStringList{"inspect"};
     QTest::newRow("option") << QStringList{"rewardloom", "run", "--iter"}
                             << QStringList{"--iterations"};
-    QTest::newRow("type") << QStringList{"rewardloom", "nodes", "advantage.gr"}
-                          << QStringList{"advantage.group"};
+    QTest::newRow("type") << QStringList{"rewardloom", "nodes", "advantage.whi"}
+                          << QStringList{"advantage.whiten"};
     QTest::newRow("nested") << QStringList{"rewardloom", "new", "node", "--d"}
                             << QStringList{"--dir"};
     QTest::newRow("graph") << QStringList{"rewardloom", "check", "bro"}

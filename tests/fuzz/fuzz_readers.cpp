@@ -1,5 +1,5 @@
 // Feeds damaged files to the readers of what others wrote, and checks that only Failure comes out.
-//   rewardloom_fuzz [SECONDS] [SEED] [safetensors|tokenizer|model]
+//   rewardloom_fuzz [SECONDS] [SEED] [safetensors|tokenizer]
 // An input that does anything else is kept beside the program, and the exit status is 1.
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -16,7 +16,6 @@
 #include "engine/io/safetensors.h"
 #include "nodes/text/tokenizer.h"
 #include "tests/fuzz/mutation.h"
-#include "tests/nodes/sentencepiece_files.h"
 
 namespace {
 
@@ -74,11 +73,6 @@ std::vector<std::string> whole_tokenizers() {
   std::vector<std::string> out;
   const Json cases = Json::parse(read_file(file));
   for (const Json& entry : cases["cases"]) out.push_back(entry["tokenizer"].dump());
-  const std::string model = sentencepiece_files::trained("--model_type=unigram --vocab_size=120");
-  sentencepiece::SentencePieceProcessor pieces;
-  if (!pieces.LoadFromSerializedProto(model).ok())
-    throw Failure("training", "the model is unsound");
-  out.push_back(sentencepiece_files::unigram_json(pieces, model, false).dump());
   return out;
 }
 
@@ -91,18 +85,6 @@ Target tokenizer_target() {
             Json config = {{"bos_token", "<s>"}, {"eos_token", {{"content", "</s>"}}}};
             use(*json_tokenizer(bytes, config));
           }};
-}
-
-Target model_target() {
-  std::vector<std::string> whole;
-  for (const char* options :
-       {"--model_type=unigram --vocab_size=120",
-        "--model_type=bpe --vocab_size=420 --byte_fallback=true",
-        "--model_type=char --vocab_size=60 --normalization_rule_name=identity"}) {
-    whole.push_back(sentencepiece_files::trained(options));
-  }
-  return {"model", whole, damaged_bytes,
-          [](const std::string& bytes) { use(*sentencepiece_tokenizer(bytes, Json::object())); }};
 }
 
 /// Why an input is a finding; empty for none. `refused` counts inputs that ended in a Failure.
@@ -145,7 +127,7 @@ bool fuzz_one(const Target& target, double seconds, std::uint64_t seed, const fs
 int run(double seconds, std::uint64_t seed, const std::string& only) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("rewardloom-fuzz-{}", getpid());
   fs::create_directories(folder);
-  const std::vector<Target> all{safetensors_target(folder), tokenizer_target(), model_target()};
+  const std::vector<Target> all{safetensors_target(folder), tokenizer_target()};
   std::vector<Target> targets;
   for (const Target& target : all) {
     if (only.empty() || only == target.name) targets.push_back(target);

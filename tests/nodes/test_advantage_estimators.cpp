@@ -476,7 +476,7 @@ class TestAdvantageEstimators : public QObject {
     QCOMPARE(code_of([] {
                advantages(
                    "advantage.process_group", Json::object(),
-                   {{"step_rewards", row({1})}, {"group", ids({0})}, {"mask", flags({{1}})}});
+                   {{"step_rewards", row({1})}, {"group", ids({0})}, {"mask", flags({{1, 1}})}});
              }),
              std::string("no-boundaries"));
   }

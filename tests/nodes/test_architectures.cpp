@@ -73,8 +73,8 @@ bool same_weights(const Decoder& a, const Decoder& b) {
 
 void add_language_models() {
   QTest::addColumn<QString>("model");
-  for (const char* name : {"gpt2", "gemma2", "llama3-scaling", "linear-scaling", "mistral-window",
-                           "qwen2-window"}) {
+  for (const char* name :
+       {"gpt2", "gemma2", "llama3-scaling", "linear-scaling", "mistral-window", "qwen2-window"}) {
     QTest::newRow(name) << QString(name);
   }
 }
@@ -107,8 +107,8 @@ class TestArchitectures : public QObject {
     // Adapters' gradients alone where there are adapters, all of the reference's elsewhere.
     const bool lora = decoder.config().lora.has_value();
     for (const auto& [tensor, numbers] : goldens().at(name)["gradients"].items()) {
-      const bool wanted = !lora || tensor.find(".lora_") != std::string::npos ||
-                          tensor.starts_with("score.");
+      const bool wanted =
+          !lora || tensor.find(".lora_") != std::string::npos || tensor.starts_with("score.");
       QCOMPARE(gradients.contains(tensor), wanted);
     }
   }
@@ -196,9 +196,7 @@ class TestArchitectures : public QObject {
     const Decoder decoder = decoder_of("mistral-window");
     // Two layers of a window of 5 see 8 tokens back, not 9.
     std::vector<std::int64_t> row(16, 4);
-    const auto last = [&] {
-      return decoder.score({{row}, {{15}}}, false)->logits();
-    };
+    const auto last = [&] { return decoder.score({{row}, {{15}}}, false)->logits(); };
     const at::Tensor before = last();
     row[6] = 9;
     QVERIFY(last().equal(before));
@@ -217,6 +215,41 @@ class TestArchitectures : public QObject {
     const auto a = Decoder(wide, reference_weights(wide)).score(sequences, false);
     const auto b = Decoder(open, reference_weights(open)).score(sequences, false);
     QVERIFY(a->logits().equal(b->logits()));
+  }
+
+  void long_sequences_through_a_window_agree_with_operators_data() {
+    QTest::addColumn<int>("window");
+    for (const int window : {1, 5, 16, 17, 40})
+      QTest::newRow(qPrintable(QString::number(window))) << window;
+  }
+  void long_sequences_through_a_window_agree_with_operators() {
+    QFETCH(int, window);
+    Json json = config_of("mistral-window");
+    json["sliding_window"] = window;
+    const ModelConfig config = model_config(json);
+    const Decoder decoder(config, reference_weights(config));
+    std::vector<std::int64_t> row(61);
+    for (std::size_t t = 0; t < row.size(); ++t) row[t] = static_cast<std::int64_t>(t * t % 29);
+    const auto pass = decoder.score(all_positions({row}), true);
+    const at::Tensor weight = cosines(pass->logits().sizes().vec());
+    WeightMap got = decoder.zero_gradients(), leaves;
+    pass->backward(weight.to(at::kFloat), got);
+    for (const auto& [name, tensor] : decoder.weights()) {
+      leaves[name] = tensor.to(at::kDouble).requires_grad_();
+    }
+    const at::Tensor logits = decoder.forward(at::tensor(row).unsqueeze(0), {}, leaves)[0];
+    QVERIFY(largest_difference(pass->logits(), logits.detach()) < 5e-6);
+    (logits * weight).sum().backward();
+    for (const auto& [name, leaf] : leaves) {
+      const double scale = 1e-3 + leaf.grad().abs().max().item<double>();
+      QVERIFY2(largest_difference(got.at(name), leaf.grad()) < 2e-5 * scale, name.c_str());
+    }
+    const auto session = decoder.decode(1, 61);
+    at::Tensor next = session->prefill({{row[0], row[1]}}, {0});
+    for (std::int64_t t = 2; t < 61; ++t) {
+      QVERIFY(next[0].equal(pass->logits()[t - 1]));
+      next = session->step({0}, {row[t]});
+    }
   }
 
   void windows_go_to_the_layers_that_the_family_says() {
@@ -391,10 +424,12 @@ class TestArchitectures : public QObject {
       write_durably(path, index.dump());
       return folder.load_refusal();
     };
-    QVERIFY(with([](Json& i) { i["weight_map"]["ghost.weight"] = i["weight_map"]["transformer.wte.weight"]; })
-                .contains("ghost.weight in model-"));
-    QVERIFY(with([](Json& i) { i["weight_map"]["transformer.wte.weight"] = "../elsewhere.safetensors"; })
-                .contains("../elsewhere.safetensors"));
+    QVERIFY(with([](Json& i) {
+              i["weight_map"]["ghost.weight"] = i["weight_map"]["transformer.wte.weight"];
+            }).contains("ghost.weight in model-"));
+    QVERIFY(with([](Json& i) {
+              i["weight_map"]["transformer.wte.weight"] = "../elsewhere.safetensors";
+            }).contains("../elsewhere.safetensors"));
     QVERIFY(with([](Json& i) { i.erase("weight_map"); }).contains("no weight_map"));
   }
 
@@ -433,10 +468,11 @@ class TestArchitectures : public QObject {
     const ModelFolder folder("gpt2");
     const fs::path path = folder.path() / "model.safetensors";
     const std::string whole = read_file(path);
-    for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{400},
-                                   whole.size() - 1}) {
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{7}, std::size_t{400}, whole.size() - 1}) {
       write_durably(path, whole.substr(0, size));
-      QVERIFY2(folder.load_refusal().startsWith("safetensors-invalid"), qPrintable(QString::number(size)));
+      QVERIFY2(folder.load_refusal().startsWith("safetensors-invalid"),
+               qPrintable(QString::number(size)));
     }
     std::string lying = whole;
     lying.replace(lying.find("[29,24]"), 7, "[29,25]");
@@ -449,12 +485,13 @@ class TestArchitectures : public QObject {
   void tokens_and_lengths_out_of_range_are_refused() {
     for (const char* name : {"gpt2", "gemma2"}) {
       const Decoder decoder = decoder_of(name);
-      QVERIFY(refusal([&] { decoder.score(all_positions({{1, 29}}), false); })
-                  .startsWith("token-range"));
-      QVERIFY(refusal([&] { decoder.score(all_positions({{-1}}), false); })
-                  .startsWith("token-range"));
-      QVERIFY(refusal([&] { decoder.score(all_positions({{}}), false); })
-                  .startsWith("empty-sequence"));
+      QVERIFY(refusal([&] {
+                decoder.score(all_positions({{1, 29}}), false);
+              }).startsWith("token-range"));
+      QVERIFY(
+          refusal([&] { decoder.score(all_positions({{-1}}), false); }).startsWith("token-range"));
+      QVERIFY(
+          refusal([&] { decoder.score(all_positions({{}}), false); }).startsWith("empty-sequence"));
       const std::int64_t most = decoder.config().max_positions;
       QVERIFY(refusal([&] {
                 decoder.score(all_positions({std::vector<std::int64_t>(most + 1, 2)}), false);
@@ -466,8 +503,9 @@ class TestArchitectures : public QObject {
   void prompts_are_checked_before_they_are_read() {
     for (const char* name : {"gpt2", "llama3-scaling"}) {
       const Decoder decoder = decoder_of(name);
-      QVERIFY(refusal([&] { decoder.decode(1, 10)->prefill({{1, 99}}, {0}); })
-                  .startsWith("token-range"));
+      QVERIFY(refusal([&] {
+                decoder.decode(1, 10)->prefill({{1, 99}}, {0});
+              }).startsWith("token-range"));
       QVERIFY(refusal([&] {
                 decoder.decode(1, 10)->prefill({std::vector<std::int64_t>(11, 1)}, {0});
               }).startsWith("context-length"));

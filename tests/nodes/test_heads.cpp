@@ -150,10 +150,12 @@ class TestHeads : public QObject {
 
   void heads_of_another_kind_are_refused() {
     const TokenRows rows = rows_of(sample_rows());
-    QVERIFY(refusal([&] { score_states(decoder_of("gpt2"), rows, 4, in_turn); })
-                .startsWith("model-head"));
-    QVERIFY(refusal([&] { score_sequences(decoder_of("gpt2"), rows, 4, in_turn); })
-                .startsWith("model-head"));
+    QVERIFY(refusal([&] {
+              score_states(decoder_of("gpt2"), rows, 4, in_turn);
+            }).startsWith("model-head"));
+    QVERIFY(refusal([&] {
+              score_sequences(decoder_of("gpt2"), rows, 4, in_turn);
+            }).startsWith("model-head"));
     const QString three =
         refusal([&] { score_states(decoder_of("llama-sequence"), rows, 4, in_turn); });
     QVERIFY(three.contains("3 outputs"));
@@ -177,8 +179,7 @@ class TestHeads : public QObject {
 
   void score_tensors_have_the_usual_names() {
     const auto last_two = [](const std::string& model, HeadKind kind) {
-      const auto shapes =
-          weight_shapes(with_score_head(decoder_of(model).config(), kind, 4));
+      const auto shapes = weight_shapes(with_score_head(decoder_of(model).config(), kind, 4));
       std::vector<std::string> names{shapes[shapes.size() - 2].name, shapes.back().name};
       return names;
     };
@@ -192,8 +193,7 @@ class TestHeads : public QObject {
 
   void a_language_model_gives_its_trunk_to_a_new_head() {
     const Decoder policy = decoder_of("gemma2");
-    const Decoder critic =
-        policy.with_score_head(HeadKind::token, 1, NewHead{false, {1, 2, 3}});
+    const Decoder critic = policy.with_score_head(HeadKind::token, 1, NewHead{false, {1, 2, 3}});
     for (const auto& [name, tensor] : critic.weights()) {
       if (name.starts_with("score.")) continue;
       QVERIFY(tensor.equal(policy.weights().at(name)));
@@ -261,11 +261,13 @@ class TestHeads : public QObject {
     Bench from_policy("model.value", {{"head_init", "zeros"}});
     from_policy.connect("policy", {policy_handle(policy)});
     from_policy.fire();
-    const auto critic = std::dynamic_pointer_cast<LanguageModel>(
-        from_policy.out<ValueModel>("value_model").state);
+    const auto critic =
+        std::dynamic_pointer_cast<LanguageModel>(from_policy.out<ValueModel>("value_model").state);
     QCOMPARE(critic->decoder().config().architecture, std::string("LlamaForTokenClassification"));
-    QVERIFY(critic->decoder().weights().at("model.norm.weight").equal(
-        policy->decoder().weights().at("model.norm.weight")));
+    QVERIFY(critic->decoder()
+                .weights()
+                .at("model.norm.weight")
+                .equal(policy->decoder().weights().at("model.norm.weight")));
 
     QTemporaryDir folder;
     const fs::path path = folder.path().toStdString();
@@ -273,9 +275,10 @@ class TestHeads : public QObject {
     letters()->save(path);
     Bench from_folder("model.value", {{"model", path.string()}, {"train", "head"}});
     from_folder.fire();
-    const auto read = std::dynamic_pointer_cast<LanguageModel>(
-        from_folder.out<ValueModel>("value_model").state);
-    QCOMPARE(read->decoder().trained_names(), (std::set<std::string>{"score.bias", "score.weight"}));
+    const auto read =
+        std::dynamic_pointer_cast<LanguageModel>(from_folder.out<ValueModel>("value_model").state);
+    QCOMPARE(read->decoder().trained_names(),
+             (std::set<std::string>{"score.bias", "score.weight"}));
     QVERIFY(!read->decoder().weights().contains("lm_head.weight"));
   }
 
@@ -288,8 +291,8 @@ class TestHeads : public QObject {
     save.fire();
     Bench load("model.reward", {{"model", path}});
     load.fire();
-    const auto again = std::dynamic_pointer_cast<LanguageModel>(
-        load.out<RewardModel>("reward_model").state);
+    const auto again =
+        std::dynamic_pointer_cast<LanguageModel>(load.out<RewardModel>("reward_model").state);
     for (const auto& [name, tensor] : model->decoder().weights()) {
       QVERIFY(again->decoder().weights().at(name).equal(tensor));
     }
@@ -313,7 +316,8 @@ class TestHeads : public QObject {
     for (at::Tensor* t : {&three.tokens, &three.kinds, &three.prompt, &three.group}) {
       *t = t->index_select(0, at::tensor({0, 1, 3}, at::kLong));
     }
-    const at::Tensor want = score_sequences(decoder_of("llama-sequence"), rows_of(three), 16, in_turn);
+    const at::Tensor want =
+        score_sequences(decoder_of("llama-sequence"), rows_of(three), 16, in_turn);
     const auto reward = [&](const Json& params) {
       Bench bench("reward.model", params);
       bench.connect("reward_model", {reward_handle(model_of("llama-sequence"))});

@@ -115,13 +115,13 @@ class TestLora : public QObject {
     const Decoder decoder = decoder_of(model.toStdString());
     const Decoder merged = decoder.merged();
     QVERIFY(!merged.config().lora);
-    for (const auto& [name, tensor] : merged.weights()) QVERIFY(!(name.find(".lora_") != std::string::npos));
+    for (const auto& [name, tensor] : merged.weights())
+      QVERIFY(!(name.find(".lora_") != std::string::npos));
     const TokenSequences sequences = sequences_of(model.toStdString());
     const at::Tensor outputs = merged.score(sequences, false)->logits();
     QVERIFY(largest_difference(outputs.reshape(-1), golden_outputs(model.toStdString())) < 5e-6);
-    QVERIFY(largest_difference(outputs,
-                               base_of(model.toStdString()).score(sequences, false)->logits()) >
-            1e-3);
+    QVERIFY(largest_difference(
+                outputs, base_of(model.toStdString()).score(sequences, false)->logits()) > 1e-3);
   }
 
   void only_adapters_and_a_score_head_are_trained_data() { add_adapted(); }
@@ -182,10 +182,12 @@ class TestLora : public QObject {
     const Decoder base = base_of("llama-lora");
     QTemporaryDir folder;
     const auto modules = [&](const Json& targets) {
-      write_peft(folder.path().toStdString(), decoder_of("llama-lora"), {{"target_modules", targets}});
+      write_peft(folder.path().toStdString(), decoder_of("llama-lora"),
+                 {{"target_modules", targets}});
       WeightMap weights = base.weights();
       try {
-        return load_adapters(folder.path().toStdString(), base.config(), weights).lora->modules.size();
+        return load_adapters(folder.path().toStdString(), base.config(), weights)
+            .lora->modules.size();
       } catch (const Failure&) {
         return std::size_t{0};
       }
@@ -212,12 +214,12 @@ class TestLora : public QObject {
     QCOMPARE(json["fan_in_fan_out"].get<bool>(), model.startsWith("gpt2"));
     const bool scores = model.startsWith("sequence");
     QCOMPARE(json["task_type"].get<std::string>(), std::string(scores ? "SEQ_CLS" : "CAUSAL_LM"));
-    for (const auto& [name, tensor] : read_safetensors(path / "adapter_model.safetensors").tensors) {
+    for (const auto& [name, tensor] :
+         read_safetensors(path / "adapter_model.safetensors").tensors) {
       QVERIFY(name.starts_with("base_model.model."));
     }
     WeightMap weights = base_of(model.toStdString()).weights();
-    const ModelConfig config =
-        load_adapters(path, base_of(model.toStdString()).config(), weights);
+    const ModelConfig config = load_adapters(path, base_of(model.toStdString()).config(), weights);
     QCOMPARE(weights.size(), decoder.weights().size());
     for (const auto& [name, tensor] : decoder.weights()) QVERIFY(weights.at(name).equal(tensor));
     QCOMPARE(config.lora->scale(), decoder.config().lora->scale());
@@ -252,8 +254,8 @@ class TestLora : public QObject {
     WeightMap weights = base.weights();
     QVERIFY(refusal([&] { load_adapters(path, base.config(), weights); }).contains("lm_head"));
     fs::remove(path / "adapter_model.safetensors");
-    QVERIFY(refusal([&] { load_adapters(path, base.config(), weights); })
-                .startsWith("file-not-found"));
+    QVERIFY(
+        refusal([&] { load_adapters(path, base.config(), weights); }).startsWith("file-not-found"));
   }
 
   // ---- nodes ----
@@ -267,8 +269,7 @@ class TestLora : public QObject {
                                  {"config", sizes},
                                  {"lora", {{"rank", 2}, {"targets", {"q_proj", "up_proj"}}}}});
     policy.fire();
-    const auto model =
-        std::dynamic_pointer_cast<LanguageModel>(policy.out<Policy>("policy").state);
+    const auto model = std::dynamic_pointer_cast<LanguageModel>(policy.out<Policy>("policy").state);
     QCOMPARE(model->decoder().config().lora->alpha, 4.0);
     QCOMPARE(model->decoder().trained_names().size(), std::size_t{4});
     train(model->decoder(), all_positions({{4, 5, 6, 7}}));
@@ -316,8 +317,9 @@ class TestLora : public QObject {
     QVERIFY(refused({{"rank", "two"}}).startsWith("lora"));
     QCOMPARE(lora_targets({{"rank", 3}}).alpha, 6.0);
     const ModelConfig config = base_of("llama-lora").config();
-    QVERIFY(refusal([&] { with_adapters(config, {2, 4, false, {"qproj"}}); })
-                .contains("there are q_proj"));
+    QVERIFY(refusal([&] {
+              with_adapters(config, {2, 4, false, {"qproj"}});
+            }).contains("there are q_proj"));
     QVERIFY(refusal([&] { with_adapters(config, {2, 4, false, {}}); }).contains("no layer"));
   }
 };

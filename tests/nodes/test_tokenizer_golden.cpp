@@ -6,7 +6,6 @@
 #include "engine/io/durable_file.h"
 #include "nodes/text/tokenizer.h"
 #include "tests/nodes/model_files.h"
-#include "tests/nodes/sentencepiece_files.h"
 #include "tests/qt_test.h"
 
 using namespace rewardloom;
@@ -46,24 +45,6 @@ std::string failure_of(const Json& json) {
   }
   return "";
 }
-
-const std::vector<std::string>& difficult_texts() {
-  static const std::vector<std::string> texts{
-      "the reward of a policy is sampled.",
-      "  spaces   within  ",
-      "unseen zebra words",
-      "caf\u00e9 cafe\u0301 na\u00efve",
-      "\ufb01ne \uff21\uff22\uff23 \u2460 \u4f60\u597d\u4e16\u754c",
-      "tab\tand\nline",
-      "\U0001F642 losses, losses!",
-      "a",
-      "",
-      "12 345 678",
-      "modelledlearnedlearning (why?)",
-      "\u043c\u0438\u0440\u0443 \u043c\u0438\u0440"};
-  return texts;
-}
-
 }  // namespace
 
 class TestTokenizerGolden : public QObject {
@@ -95,86 +76,18 @@ class TestTokenizerGolden : public QObject {
     QVERIFY2(file["cases"].size() > 55 && rows > 300, std::to_string(rows).c_str());
   }
 
-  void sentencepiece_models_and_tokenizer_json_agree_data() {
-    QTest::addColumn<QString>("options");
-    QTest::newRow("unigram") << "--model_type=unigram --vocab_size=120";
-    QTest::newRow("unigram, bytes") << "--model_type=unigram --vocab_size=400 --byte_fallback=true";
-    QTest::newRow("unigram, nfkc")
-        << "--model_type=unigram --vocab_size=120 --normalization_rule_name=nfkc_cf";
-    QTest::newRow("pairs") << "--model_type=bpe --vocab_size=150";
-    QTest::newRow("pairs, bytes") << "--model_type=bpe --vocab_size=420 --byte_fallback=true";
-  }
-  void sentencepiece_models_and_tokenizer_json_agree() {
-    QFETCH(QString, options);
-    const std::string bytes = sentencepiece_files::trained(options.toStdString());
-    sentencepiece::SentencePieceProcessor library;
-    QVERIFY(library.LoadFromSerializedProto(bytes).ok());
-    const bool fallback = options.contains("byte_fallback");
-    const Json json = options.contains("bpe")
-                          ? sentencepiece_files::pairs_json(library, bytes, fallback)
-                          : sentencepiece_files::unigram_json(library, bytes, fallback);
-    const auto own = json_tokenizer(json.dump(), Json::object());
-    const auto wrapped = sentencepiece_tokenizer(bytes, Json::object());
-    std::vector<std::string> texts = difficult_texts();
-    for (const std::string& text : sentencepiece_files::sentences()) texts.push_back(text);
-    for (const std::string& text : texts) {
-      std::vector<int> found;
-      QVERIFY(library.Encode(text, &found).ok());
-      const Ids wanted(found.begin(), found.end());
-      QVERIFY2(own->encode(text) == wanted, shown("json", text, own->encode(text), wanted).c_str());
-      QVERIFY2(wrapped->encode(text) == wanted,
-               shown("model", text, wrapped->encode(text), wanted).c_str());
-      std::string back;
-      QVERIFY(library.Decode(found, &back).ok());
-      QCOMPARE(wrapped->decode(wanted), back);
-    }
-  }
-
-  void a_folder_may_hold_a_sentencepiece_model() {
+  void a_damaged_sentencepiece_model_is_refused() {
     QTemporaryDir folder;
     const fs::path path = folder.path().toStdString();
-    const std::string bytes = sentencepiece_files::trained("--model_type=unigram --vocab_size=120");
-    write_durably(path / "tokenizer.model", bytes);
-    const auto plain = load_tokenizer(path);
-    QCOMPARE(*plain->special().begin, 1);
-    QCOMPARE(*plain->special().end, 2);
-    const Ids body = plain->encode("the loss");
-    Ids whole = body;
-    whole.insert(whole.begin(), 1);
-    QCOMPARE(plain->encode_prompt("the loss"), whole);
-    QCOMPARE(plain->encode_whole("the loss"), whole);
-    QCOMPARE(plain->decode(whole), std::string("the loss"));
-    QCOMPARE(plain->decode(whole, false), std::string("<s>the loss"));
-
-    Json config = {
-        {"tokenizer_class", "LlamaTokenizer"}, {"add_bos_token", false}, {"add_eos_token", true}};
-    config["added_tokens_decoder"]["120"] = {{"content", "<call>"}, {"special", false}};
-    write_durably(path / "tokenizer_config.json", config.dump());
-    const auto added = load_tokenizer(path / "tokenizer.model");
-    QCOMPARE(added->size(), 121);
-    const Ids ids = added->encode_whole("the loss<call>");
-    QCOMPARE(ids[ids.size() - 2], 120);
-    QCOMPARE(ids.back(), 2);
-    QCOMPARE(added->decode(ids), std::string("the loss<call>"));
-    QVERIFY_EXCEPTION_THROWN(added->decode({121}), Failure);
-    QTemporaryDir other;
-    added->save(other.path().toStdString());
-    QCOMPARE(load_tokenizer(other.path().toStdString())->encode_whole("the loss<call>"), ids);
-  }
-
-  void damaged_sentencepiece_models_are_refused() {
-    const std::string bytes = sentencepiece_files::trained("--model_type=unigram --vocab_size=120");
-    QVERIFY_EXCEPTION_THROWN(sentencepiece_tokenizer("", Json::object()), Failure);
-    QVERIFY_EXCEPTION_THROWN(sentencepiece_tokenizer("version https://git-lfs", Json::object()),
-                             Failure);
-    QVERIFY_EXCEPTION_THROWN(
-        sentencepiece_tokenizer(bytes.substr(0, bytes.size() / 2), Json::object()), Failure);
-    // A unit of the rules' trie that leads out of it.
-    const std::string rules = sentencepiece_files::field(sentencepiece_files::field(bytes, 3), 2);
-    std::string broken = bytes;
-    const std::size_t at = bytes.find(rules) + 4;
-    broken.replace(at, 4, std::string("\xFF\xFF\xFF\x7F", 4));
-    QVERIFY_EXCEPTION_THROWN(sentencepiece_tokenizer(broken, Json::object()), Failure);
+    write_durably(path / "tokenizer.model", "pieces");
+    for (const fs::path& given : {path, path / "tokenizer.model"}) {
+      try {
+        load_tokenizer(given);
+        QFAIL("it was read");
+      } catch (const Failure& failure) {
+        QVERIFY2(!failure.problem().text.empty(), failure.what());
+      }
+    }
   }
 
   void unsupported_components_are_named_with_their_place_data() {
