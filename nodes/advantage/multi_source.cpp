@@ -42,9 +42,10 @@ RowStatistics statistics_of_rows(const at::Tensor& process, const at::Tensor& ma
       T low = std::numeric_limits<T>::infinity();
       T high = -low;
       for (std::int64_t t = 0; t < tokens; ++t) {
-        const T value = x[t];
-        low = m[t] & (value < low) ? value : low;
-        high = m[t] & (value > high) ? value : high;
+        const T inside = kept(x[t], m[t]);
+        const T outside = kept(std::numeric_limits<T>::infinity(), !m[t]);
+        low = std::min(low, inside + outside);
+        high = std::max(high, inside - outside);
       }
       const double sum =
           masked_sum(m, tokens, [x](std::int64_t t) { return static_cast<double>(x[t]); });

@@ -80,8 +80,11 @@ class Places {
   void add(std::size_t k, bool in, T value, double weight) {
     weighted_[k] += kept(static_cast<double>(value) * weight, in);
     weight_[k] += kept(weight, in);
-    low_[k] = in & (value < low_[k]) ? value : low_[k];
-    high_[k] = in & (value > high_[k]) ? value : high_[k];
+    // Without a branch: outside the mask the candidates are +-infinity.
+    const T inside = kept(value, in);
+    const T outside = kept(std::numeric_limits<T>::infinity(), !in);
+    low_[k] = std::min(low_[k], inside + outside);
+    high_[k] = std::max(high_[k], inside - outside);
   }
   /// Where all returns are equal, exactly that.
   std::vector<double> baselines(double epsilon) const {

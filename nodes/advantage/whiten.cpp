@@ -50,9 +50,9 @@ class CpuWhitener {
       RowSums& r = rows[static_cast<std::size_t>(row)];
       r.sum = masked_sum(m, tokens_, [x](std::int64_t t) { return static_cast<double>(x[t]); });
       r.count = count_tokens(m, tokens_);
-      unsigned different = 0;
-      for (std::int64_t t = 0; t < tokens_; ++t) different |= m[t] & (x[t] != first);
-      r.constant = different == 0;
+      std::int64_t t = 0;  // ends at once where values differ, as they mostly do
+      while (t < tokens_ && !(m[t] & (x[t] != first))) ++t;
+      r.constant = t == tokens_;
     });
     const RowSums all = total(rows);
     out.count = static_cast<double>(all.count);
