@@ -47,11 +47,14 @@ int editorMain(QApplication& app) {
       QStringLiteral("Designs reward-driven training pipelines and watches their rewards."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addPositionalArgument(QStringLiteral("files"), QStringLiteral("graph files or run folders"),
+  parser.addPositionalArgument(QStringLiteral("files"),
+                               QStringLiteral("graph files or run folders"),
                                QStringLiteral("[GRAPH|RUN...]"));
-  const QCommandLineOption plugin(QStringLiteral("plugin"), QStringLiteral("a plug-in with more node types"),
+  const QCommandLineOption plugin(QStringLiteral("plugin"),
+                                  QStringLiteral("a plug-in with more node types"),
                                   QStringLiteral("FILE"));
-  const QCommandLineOption runs(QStringLiteral("runs"), QStringLiteral("where runs are written (runs)"),
+  const QCommandLineOption runs(QStringLiteral("runs"),
+                                QStringLiteral("where runs are written (runs)"),
                                 QStringLiteral("DIR"), QStringLiteral("runs"));
   parser.addOption(plugin);
   parser.addOption(runs);
@@ -66,7 +69,8 @@ int editorMain(QApplication& app) {
                                 folder + QStringLiteral("/../share/rewardloom/graphs")});
   paths.runs = QFileInfo(parser.value(runs)).absoluteFilePath();
   paths.journals = Journal::standardFolder();
-  auto catalogue = std::make_shared<const Catalogue>(readCatalogue(paths.program, parser.values(plugin)));
+  auto catalogue =
+      std::make_shared<const Catalogue>(readCatalogue(paths.program, parser.values(plugin)));
   MainWindow window(std::move(catalogue), paths);
   window.show();
   window.offerRecovery();

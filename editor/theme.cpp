@@ -14,13 +14,13 @@ constexpr std::array<QRgb, 8> kColors = {0xffe69f00, 0xff56b4e9, 0xff009e73, 0xf
 /// Types that flow together share a colour; the pattern tells them apart.
 int family(const std::string& type) {
   static const std::map<std::string, int> families = {
-      {"Rewards", 0},       {"TokenRewards", 0}, {"StepRewards", 0},  {"Completions", 1},
-      {"Prompts", 1},       {"Dataset", 1},      {"Trajectories", 1}, {"Policy", 2},
-      {"Reference", 2},     {"RewardModel", 2},  {"ValueModel", 2},   {"Judge", 2},
-      {"Generator", 2},     {"Discriminator", 2}, {"Encoder", 2},     {"LogProbs", 3},
-      {"Advantages", 4},    {"Values", 4},       {"Returns", 4},      {"LossTerm", 5},
-      {"Preferences", 6},   {"Tests", 6},        {"Verdicts", 6},     {"Images", 6},
-      {"Latents", 6},       {"Features", 6}};
+      {"Rewards", 0},     {"TokenRewards", 0},  {"StepRewards", 0},  {"Completions", 1},
+      {"Prompts", 1},     {"Dataset", 1},       {"Trajectories", 1}, {"Policy", 2},
+      {"Reference", 2},   {"RewardModel", 2},   {"ValueModel", 2},   {"Judge", 2},
+      {"Generator", 2},   {"Discriminator", 2}, {"Encoder", 2},      {"LogProbs", 3},
+      {"Advantages", 4},  {"Values", 4},        {"Returns", 4},      {"LossTerm", 5},
+      {"Preferences", 6}, {"Tests", 6},         {"Verdicts", 6},     {"Images", 6},
+      {"Latents", 6},     {"Features", 6}};
   const auto it = families.find(type);
   return it == families.end() ? 7 : it->second;
 }

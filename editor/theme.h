@@ -20,8 +20,8 @@ struct Theme {
   QPalette palette() const;
 };
 
-/// How a wire of a type is drawn: a colour that survives the three common colour-vision types, and a
-/// pattern, so that colour never is the only sign: dashes for values per token or step, dots for
+/// How a wire of a type is drawn: a colour that survives the three common colour-vision types, and
+/// a pattern, so that colour never is the only sign: dashes for values per token or step, dots for
 /// handles.
 struct PortStyle {
   QColor color;

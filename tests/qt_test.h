@@ -14,9 +14,9 @@ inline int run_test(QObject* test, int argc, char** argv) {
 
 }  // namespace rewardloom
 
-#define REWARDLOOM_TEST(Class)                    \
-  int REWARDLOOM_TEST_RUN(int argc, char** argv); \
-  int REWARDLOOM_TEST_RUN(int argc, char** argv) { \
-    Class test;                                   \
+#define REWARDLOOM_TEST(Class)                      \
+  int REWARDLOOM_TEST_RUN(int argc, char** argv);   \
+  int REWARDLOOM_TEST_RUN(int argc, char** argv) {  \
+    Class test;                                     \
     return rewardloom::run_test(&test, argc, argv); \
   }

@@ -62,8 +62,7 @@ void CanvasView::duplicateSelection(bool keepInputs) {
 void CanvasView::copySelection() const {
   const auto names = graph_.selectedNodes();
   if (names.empty()) return;
-  QGuiApplication::clipboard()->setText(
-      copyText(graph_.model().document(), graph_.scope(), names));
+  QGuiApplication::clipboard()->setText(copyText(graph_.model().document(), graph_.scope(), names));
 }
 
 QStringList CanvasView::paste() {
@@ -180,24 +179,12 @@ void CanvasView::alignSelection(Align how) {
     for (const std::string& name : names) {
       QRectF r = rectOf(name);
       switch (how) {
-        case Align::left:
-          r.moveLeft(all.left());
-          break;
-        case Align::right:
-          r.moveRight(all.right());
-          break;
-        case Align::top:
-          r.moveTop(all.top());
-          break;
-        case Align::bottom:
-          r.moveBottom(all.bottom());
-          break;
-        case Align::horizontal:
-          r.moveCenter({all.center().x(), r.center().y()});
-          break;
-        case Align::vertical:
-          r.moveCenter({r.center().x(), all.center().y()});
-          break;
+        case Align::left: r.moveLeft(all.left()); break;
+        case Align::right: r.moveRight(all.right()); break;
+        case Align::top: r.moveTop(all.top()); break;
+        case Align::bottom: r.moveBottom(all.bottom()); break;
+        case Align::horizontal: r.moveCenter({all.center().x(), r.center().y()}); break;
+        case Align::vertical: r.moveCenter({r.center().x(), all.center().y()}); break;
       }
       setPosition(document, graph_.scope(), name, r.topLeft());
     }

@@ -17,12 +17,11 @@ constexpr double kLargest = 4;
 constexpr int kGridStep = 20;
 
 QPointF snapped(QPointF point) {
-  return {std::round(point.x() / kGridStep) * kGridStep, std::round(point.y() / kGridStep) * kGridStep};
+  return {std::round(point.x() / kGridStep) * kGridStep,
+          std::round(point.y() / kGridStep) * kGridStep};
 }
 
-QString endText(const PortEnd& end) {
-  return QString::fromStdString(end.node + "." + end.port);
-}
+QString endText(const PortEnd& end) { return QString::fromStdString(end.node + "." + end.port); }
 
 }  // namespace
 
@@ -177,15 +176,13 @@ void CanvasView::mouseMoveEvent(QMouseEvent* event) {
       return;
     }
     case Mode::wiring:
-    case Mode::movingWires:
-      return dragWire(at);
+    case Mode::movingWires: return dragWire(at);
     case Mode::cutting:
       cutLine_.lineTo(at);
       dragPath_->setPath(cutLine_);
       for (WireItem* wire : graph_.wireItems()) wire->setMarked(wire->path().intersects(cutLine_));
       return;
-    case Mode::framing:
-      return pullFrame(at);
+    case Mode::framing: return pullFrame(at);
     case Mode::dotting: {
       if (WireItem* wire = dot_ ? graph_.wireItem(dot_->first) : nullptr) {
         std::vector<QPointF> dots = wire->dots();
@@ -194,8 +191,7 @@ void CanvasView::mouseMoveEvent(QMouseEvent* event) {
       }
       return;
     }
-    case Mode::idle:
-      break;
+    case Mode::idle: break;
   }
   QGraphicsView::mouseMoveEvent(event);
   if (event->buttons() & Qt::LeftButton) {
@@ -213,14 +209,9 @@ void CanvasView::mouseReleaseEvent(QMouseEvent* event) {
       viewport()->setCursor(spaceDown_ ? Qt::OpenHandCursor : Qt::ArrowCursor);
       return;
     case Mode::wiring:
-    case Mode::movingWires:
-      mode_ = mode;
-      return dropWire(at, event->globalPosition().toPoint());
-    case Mode::cutting:
-      return finishCut();
-    case Mode::framing:
-      pulled_ = nullptr;
-      return commitMoves();
+    case Mode::movingWires: mode_ = mode; return dropWire(at, event->globalPosition().toPoint());
+    case Mode::cutting: return finishCut();
+    case Mode::framing: pulled_ = nullptr; return commitMoves();
     case Mode::dotting: {
       const WireItem* item = dot_ ? graph_.wireItem(dot_->first) : nullptr;
       if (!item) return;
@@ -235,8 +226,7 @@ void CanvasView::mouseReleaseEvent(QMouseEvent* event) {
       });
       return;
     }
-    case Mode::idle:
-      break;
+    case Mode::idle: break;
   }
   QGraphicsView::mouseReleaseEvent(event);
   if (event->button() != Qt::LeftButton) return;
@@ -294,7 +284,8 @@ void CanvasView::commitMoves() {
       movedNotes.emplace_back(note->index(), snapped(note->pos()));
     }
   }
-  std::erase_if(moved, [&](const auto& entry) { return !graph_.movedByHand(entry.first, entry.second); });
+  std::erase_if(moved,
+                [&](const auto& entry) { return !graph_.movedByHand(entry.first, entry.second); });
   if (moved.empty() && movedNotes.empty()) return;
   // A graph with a place for one node has one for all, or they would stand on each other next time.
   moved.insert(moved.end(), suggested.begin(), suggested.end());
@@ -437,8 +428,8 @@ void CanvasView::startWire(const PortEnd& end, bool moveAll, QPointF at) {
   const auto glow = [this, from, moving](const PortEnd& other) {
     if (other == from) return PortGlow::normal;
     if (moving) return other.output ? PortGlow::fits : PortGlow::dim;
-    const FitVerdict verdict = fitOf(graph_.model().document(), graph_.scope(),
-                                     graph_.model().catalogue(), from, other);
+    const FitVerdict verdict =
+        fitOf(graph_.model().document(), graph_.scope(), graph_.model().catalogue(), from, other);
     return verdict.fits || !verdict.converter.empty() ? PortGlow::fits : PortGlow::dim;
   };
   for (const auto& [name, item] : graph_.nodeItems()) {
@@ -462,8 +453,8 @@ void CanvasView::dragWire(QPointF at) {
   dragPath_->setPath(WireItem::curve(forwards ? from : at, forwards ? at : from, {}));
   const auto end = graph_.portAt(at, reach());
   if (!end || *end == drag_->from) {
-    Q_EMIT statusText(tr("%1: let go over a port, or in empty space to add a node")
-                          .arg(endText(drag_->from)));
+    Q_EMIT statusText(
+        tr("%1: let go over a port, or in empty space to add a node").arg(endText(drag_->from)));
     return;
   }
   if (mode_ == Mode::movingWires) {
@@ -518,7 +509,8 @@ void CanvasView::dropOnPort(const PortEnd& target) {
     if (verdict.fits) {
       connectPorts(document, scope, {{out.node, out.port}, in.node, in.port}, catalogue);
     } else {
-      const QPointF middle = (graph_.nodeItem(out.node)->pos() + graph_.nodeItem(in.node)->pos()) / 2;
+      const QPointF middle =
+          (graph_.nodeItem(out.node)->pos() + graph_.nodeItem(in.node)->pos()) / 2;
       connectThrough(document, scope, catalogue, verdict.converter, out, in, snapped(middle));
     }
   });

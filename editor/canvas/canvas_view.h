@@ -1,5 +1,5 @@
-// The canvas' gestures: moving about, moving nodes, wiring, cutting. Every change is one step of the
-// model's history.
+// The canvas' gestures: moving about, moving nodes, wiring, cutting. Every change is one step of
+// the model's history.
 #pragma once
 #include <QGraphicsView>
 #include <memory>

@@ -73,8 +73,8 @@ QRectF NoteItem::boundingRect() const { return {QPointF(), note_.rect.size()}; }
 
 void NoteItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, QWidget*) {
   QColor paper = theme_.dark ? QColor(0x4a, 0x45, 0x2e) : QColor(0xff, 0xf6, 0xc9);
-  painter->setPen(QPen(option->state & QStyle::State_Selected ? theme_.selection
-                                                              : paper.darker(120), 1.2));
+  painter->setPen(
+      QPen(option->state & QStyle::State_Selected ? theme_.selection : paper.darker(120), 1.2));
   painter->setBrush(paper);
   painter->drawRoundedRect(boundingRect().adjusted(1, 1, -1, -1), 4, 4);
   if (option->levelOfDetailFromTransform(painter->worldTransform()) < 0.25) return;

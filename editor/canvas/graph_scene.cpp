@@ -254,8 +254,7 @@ void GraphScene::syncWires() {
 
 PortStyle GraphScene::styleOf(const Wire& wire) const {
   const NodeItem* from = nodeItem(wire.from.node);
-  const PortView* port =
-      from ? from->view().port({wire.from.node, wire.from.port, true}) : nullptr;
+  const PortView* port = from ? from->view().port({wire.from.node, wire.from.port, true}) : nullptr;
   return port ? port->style : PortStyle{theme_.faintText, Qt::SolidLine};
 }
 

@@ -117,19 +117,13 @@ QVariant NodeItem::itemChange(GraphicsItemChange change, const QVariant& value) 
 
 QColor NodeItem::stateColor() const {
   switch (view_.activity.state) {
-    case NodeState::running:
-      return theme_.running;
-    case NodeState::done:
-      return theme_.done;
-    case NodeState::cached:
-      return theme_.cached;
-    case NodeState::stale:
-      return theme_.stale;
-    case NodeState::failed:
-      return theme_.error;
+    case NodeState::running: return theme_.running;
+    case NodeState::done: return theme_.done;
+    case NodeState::cached: return theme_.cached;
+    case NodeState::stale: return theme_.stale;
+    case NodeState::failed: return theme_.error;
     case NodeState::skipped:
-    case NodeState::idle:
-      break;
+    case NodeState::idle: break;
   }
   return theme_.faintText;
 }
@@ -206,8 +200,7 @@ void NodeItem::paintPorts(QPainter& painter) const {
 
 void NodeItem::paintPort(QPainter& painter, const PortView& port, bool output,
                          std::size_t index) const {
-  const PortGlow glow =
-      glow_ ? glow_(PortEnd{view_.name, port.name, output}) : PortGlow::normal;
+  const PortGlow glow = glow_ ? glow_(PortEnd{view_.name, port.name, output}) : PortGlow::normal;
   const QPointF at = view_.portPoint(output, index);
   const double radius = glow == PortGlow::fits ? 7 : 5;
   const double opacity = painter.opacity();

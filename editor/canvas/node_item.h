@@ -1,4 +1,5 @@
-// Draws a node. Three levels of detail: boxes with their title colour and badges, titles, everything.
+// Draws a node. Three levels of detail: boxes with their title colour and badges, titles,
+// everything.
 #pragma once
 #include <QGraphicsItem>
 

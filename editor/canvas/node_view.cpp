@@ -23,14 +23,13 @@ PortView portView(const ShownPort& port, const Catalogue& catalogue, const Theme
   view.style = portStyle(catalogue, port.type, port.dims, theme);
   view.wired = wired;
   view.required = !port.optional;
-  const QString type = port.type.empty() ? QStringLiteral("unknown type")
-                                         : QString::fromStdString(port.type);
+  const QString type =
+      port.type.empty() ? QStringLiteral("unknown type") : QString::fromStdString(port.type);
   const QString dims = port.dims.empty()
                            ? QString()
                            : QStringLiteral(" [%1]").arg(QString::fromStdString(port.dims));
   view.tip = QStringLiteral("<b>%1</b>: %2%3<br>%4")
-                 .arg(view.label, type, dims,
-                      QString::fromStdString(port.doc).toHtmlEscaped());
+                 .arg(view.label, type, dims, QString::fromStdString(port.doc).toHtmlEscaped());
   return view;
 }
 
@@ -59,7 +58,8 @@ std::optional<PortEnd> NodeView::portAt(QPointF point, double reach) const {
     for (std::size_t i = 0; i < ports.size(); ++i) {
       const QPointF at = portPoint(output, i);
       const bool onRow = std::abs(point.y() - at.y()) <= kRow / 2;
-      if (onRow && std::abs(point.x() - at.x()) <= reach) return PortEnd{name, ports[i].name, output};
+      if (onRow && std::abs(point.x() - at.x()) <= reach)
+        return PortEnd{name, ports[i].name, output};
     }
     return std::nullopt;
   };

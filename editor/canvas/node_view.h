@@ -1,5 +1,5 @@
-// A node as the canvas shows it: what is written on it and where its ports are. Plain values, so that
-// drawing and hit tests agree and can be tested without a window.
+// A node as the canvas shows it: what is written on it and where its ports are. Plain values, so
+// that drawing and hit tests agree and can be tested without a window.
 #pragma once
 #include <QPointF>
 #include <QRectF>

@@ -69,7 +69,9 @@ bool sameType(const ShownPort& a, const ShownPort& b) {
 FitVerdict fitOf(const Document& document, const Scope& scope, const Catalogue& catalogue,
                  const PortEnd& a, const PortEnd& b) {
   if (a.output == b.output) {
-    return {false, {}, a.output ? QStringLiteral("both are outputs") : QStringLiteral("both are inputs")};
+    return {false,
+            {},
+            a.output ? QStringLiteral("both are outputs") : QStringLiteral("both are inputs")};
   }
   const PortEnd& out = a.output ? a : b;
   const PortEnd& in = a.output ? b : a;
@@ -78,8 +80,10 @@ FitVerdict fitOf(const Document& document, const Scope& scope, const Catalogue& 
   const auto to = portAt(document, scope, catalogue, in);
   if (!from || !to) return {false, {}, QStringLiteral("there is no such port any more")};
   if (reaches(document, scope, out.node, in.node)) {
-    return {false, {}, QStringLiteral("%1 already feeds %2: this would close a circle")
-                           .arg(QString::fromStdString(in.node), QString::fromStdString(out.node))};
+    return {false,
+            {},
+            QStringLiteral("%1 already feeds %2: this would close a circle")
+                .arg(QString::fromStdString(in.node), QString::fromStdString(out.node))};
   }
   if (sameType(*from, *to)) return {true, {}, {}};
   FitVerdict verdict;

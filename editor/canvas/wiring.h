@@ -41,8 +41,8 @@ std::vector<FittingType> fittingTypes(
 std::string connectThrough(Document& document, const Scope& scope, const Catalogue& catalogue,
                            const std::string& converter, const PortEnd& from, const PortEnd& to,
                            QPointF at);
-/// Puts a node into a wire: its first fitting input takes the wire's source, its first fitting output
-/// feeds the wire's end. Returns false where it has no such pair.
+/// Puts a node into a wire: its first fitting input takes the wire's source, its first fitting
+/// output feeds the wire's end. Returns false where it has no such pair.
 bool insertIntoWire(Document& document, const Scope& scope, const Catalogue& catalogue,
                     const std::string& node, const Wire& wire);
 

@@ -82,8 +82,7 @@ void healAround(Document& document, const Scope& scope, const GraphNode& gone,
   });
 }
 
-Json copyJson(const Document& document, const Scope& scope,
-              const std::vector<std::string>& names) {
+Json copyJson(const Document& document, const Scope& scope, const std::vector<std::string>& names) {
   Document part;
   part.name = "nodes of " + document.name;
   for (const GraphNode& node : nodesOf(document, scope)) {
@@ -207,9 +206,10 @@ void removeNodes(Document& document, const Scope& scope, const std::vector<std::
   for (GraphNode& node : nodes) {
     bool touched = false;
     for (InputEdges& input : node.inputs) {
-      touched = std::erase_if(input.from, [&](const Reference& from) {
-                  return gone.contains(from.node);
-                }) > 0 || touched;
+      touched =
+          std::erase_if(input.from,
+                        [&](const Reference& from) { return gone.contains(from.node); }) > 0 ||
+          touched;
     }
     if (touched) dropEmptyInputs(node);
   }
@@ -273,8 +273,7 @@ void disconnectPorts(Document& document, const Scope& scope, const Wire& wire) {
   dropEmptyInputs(*node);
 }
 
-void moveWires(Document& document, const Scope& scope, const Reference& from,
-               const Reference& to) {
+void moveWires(Document& document, const Scope& scope, const Reference& from, const Reference& to) {
   forEachReference(document, scope, [&](Reference& reference) {
     if (reference == from) reference = to;
   });
@@ -358,8 +357,9 @@ PasteResult pasteText(Document& document, const Scope& scope, const QString& tex
     const Subgraph* own = document.subgraph(subgraph.name);
     if (own && *own == subgraph) continue;
     if (own) {
-      result.remarks.push_back(QStringLiteral("subgraph %1 exists with other content: the graph's own is used")
-                                   .arg(QString::fromStdString(subgraph.name)));
+      result.remarks.push_back(
+          QStringLiteral("subgraph %1 exists with other content: the graph's own is used")
+              .arg(QString::fromStdString(subgraph.name)));
       continue;
     }
     document.subgraphs.push_back(subgraph);

@@ -94,7 +94,8 @@ std::vector<std::string> duplicateNodes(Document& document, const Scope& scope,
                                         const std::vector<std::string>& names, QPointF shift,
                                         bool keepInputs);
 /// The chosen nodes become a subgraph of that name (made free) and one node instead of them.
-/// Returns the new node's name. Throws Failure `subgraph-cycle` if a wire would leave and come back.
+/// Returns the new node's name. Throws Failure `subgraph-cycle` if a wire would leave and come
+/// back.
 std::string makeSubgraph(Document& document, const Scope& scope,
                          const std::vector<std::string>& names, const std::string& title,
                          const Catalogue& catalogue);

@@ -191,8 +191,7 @@ bool isCollapsed(const Document& document, const Scope& scope, const std::string
   return std::find(list.begin(), list.end(), Json(node)) != list.end();
 }
 
-void setCollapsed(Document& document, const Scope& scope, const std::string& node,
-                  bool collapsed) {
+void setCollapsed(Document& document, const Scope& scope, const std::string& node, bool collapsed) {
   if (isCollapsed(document, scope, node) == collapsed) return;
   Json list = listOf(layoutOf(document, scope), kCollapsed);
   if (collapsed) {

@@ -1,5 +1,5 @@
-// The journal of unsaved work: what is on the screen reaches the disk within a second, and is offered
-// again after a crash.
+// The journal of unsaved work: what is on the screen reaches the disk within a second, and is
+// offered again after a crash.
 #pragma once
 #include <QObject>
 #include <QString>

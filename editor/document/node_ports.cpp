@@ -7,7 +7,7 @@ namespace rewardloom {
 namespace {
 
 ShownPort shown(const PortDeclaration& port, const Catalogue& catalogue) {
-  ShownPort out{port.name, port.type,     port.doc,     port.dims,
+  ShownPort out{port.name,   port.type,     port.doc,     port.dims,
                 port.access, port.optional, port.variadic};
   const PortTypeDeclaration* type = catalogue.type(port.type);
   if (out.dims.empty() && type) out.dims = type->dims;

@@ -1,5 +1,5 @@
-// Layered layout by Graphviz's `dot`, in a process of its own: the window never waits, a cancel is a
-// kill, and a crash costs nothing.
+// Layered layout by Graphviz's `dot`, in a process of its own: the window never waits, a cancel is
+// a kill, and a crash costs nothing.
 #pragma once
 #include <QObject>
 #include <QPointF>

@@ -105,7 +105,8 @@ void ParameterPanel::rebuild() {
 
 void ParameterPanel::addHeader(QVBoxLayout& layout) {
   if (nodes_.size() > 1) {
-    layout.addWidget(new QLabel(tr("<b>%1 nodes</b>: what they have in common").arg(nodes_.size())));
+    layout.addWidget(
+        new QLabel(tr("<b>%1 nodes</b>: what they have in common").arg(nodes_.size())));
     return;
   }
   const GraphNode* node = findNode(model_->document(), scope_, nodes_[0]);
@@ -125,16 +126,15 @@ void ParameterPanel::addHeader(QVBoxLayout& layout) {
       return;
     }
     nodes_ = {after};
-    model_->edit(tr("Rename"), [&](Document& document) {
-      renameNode(document, scope_, before, after);
-    });
+    model_->edit(tr("Rename"),
+                 [&](Document& document) { renameNode(document, scope_, before, after); });
     Q_EMIT nodeRenamed(QString::fromStdString(before), QString::fromStdString(after));
   });
   const NodeDeclaration* type = model_->catalogue().node(node->type);
   const QString title = type ? QString::fromStdString(type->title) : tr("unknown node type");
-  auto* label = new QLabel(QStringLiteral("%1<br><span style='font-size:small'>%2</span>")
-                               .arg(title.toHtmlEscaped(),
-                                    QString::fromStdString(node->type).toHtmlEscaped()));
+  auto* label = new QLabel(
+      QStringLiteral("%1<br><span style='font-size:small'>%2</span>")
+          .arg(title.toHtmlEscaped(), QString::fromStdString(node->type).toHtmlEscaped()));
   label->setWordWrap(true);
   layout.addWidget(label);
 }
@@ -159,7 +159,8 @@ QWidget* ParameterPanel::row(const ParameterDeclaration& parameter) {
   auto* line = new QHBoxLayout(head);
   line->setContentsMargins(0, 0, 0, 0);
   const QString name = QString::fromStdString(parameter.name);
-  auto* label = new QLabel(changed ? QStringLiteral("<b>%1</b> %2").arg(name, QChar(0x2022)) : name);
+  auto* label =
+      new QLabel(changed ? QStringLiteral("<b>%1</b> %2").arg(name, QChar(0x2022)) : name);
   label->setToolTip(QString::fromStdString(parameter.doc));
   line->addWidget(label, 1);
   auto* menu = new QToolButton(head);

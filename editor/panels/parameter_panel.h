@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "editor/document/graph_model.h"
 #include "editor/document/graph_edits.h"
+#include "editor/document/graph_model.h"
 
 class QFormLayout;
 class QLabel;

@@ -67,17 +67,16 @@ std::optional<QuickFix> quickFix(const Problem& problem, const Document& documen
   const auto at = locate(document, problem.where.node);
   if (!at) return std::nullopt;
   if (problem.code == "dead-node") {
-    return QuickFix{QObject::tr("Delete %1").arg(QString::fromStdString(at->node)),
-                    [at, &catalogue](Document& d) {
-                      removeNodes(d, at->scope, {at->node}, false, catalogue);
-                    }};
+    return QuickFix{
+        QObject::tr("Delete %1").arg(QString::fromStdString(at->node)),
+        [at, &catalogue](Document& d) { removeNodes(d, at->scope, {at->node}, false, catalogue); }};
   }
   if (problem.code == "unknown-parameter" || problem.code == "param-range" ||
       problem.code == "param-type" || problem.code == "param-choice") {
     const GraphNode* node = findNode(document, at->scope, at->node);
     if (!node->params.contains(port)) return std::nullopt;
-    const QString text = problem.code == "unknown-parameter" ? QObject::tr("Remove %1")
-                                                             : QObject::tr("Reset %1");
+    const QString text =
+        problem.code == "unknown-parameter" ? QObject::tr("Remove %1") : QObject::tr("Reset %1");
     return QuickFix{text.arg(QString::fromStdString(port)),
                     [at, port](Document& d) { resetParameter(d, at->scope, at->node, port); }};
   }
@@ -120,7 +119,8 @@ void ProblemsPanel::setModel(GraphModel* model) {
 }
 
 void ProblemsPanel::addRunProblem(const Problem& problem) {
-  const bool there = std::find(runProblems_.begin(), runProblems_.end(), problem) != runProblems_.end();
+  const bool there =
+      std::find(runProblems_.begin(), runProblems_.end(), problem) != runProblems_.end();
   if (there || runProblems_.size() > 500) return;
   runProblems_.push_back(problem);
   rebuild();
@@ -146,10 +146,11 @@ void ProblemsPanel::rebuild() {
     errors += problem.severity == Severity::error;
     warnings += problem.severity == Severity::warning;
     QString where = QString::fromStdString(problem.where.node);
-    if (!problem.where.port.empty()) where += QChar('.') + QString::fromStdString(problem.where.port);
+    if (!problem.where.port.empty())
+      where += QChar('.') + QString::fromStdString(problem.where.port);
     if (problem.iteration) where += tr("  (iteration %1)").arg(*problem.iteration);
-    auto* item = new QTreeWidgetItem(list_, {where, QString::fromStdString(problem.text),
-                                             QString::fromStdString(problem.help)});
+    auto* item = new QTreeWidgetItem(
+        list_, {where, QString::fromStdString(problem.text), QString::fromStdString(problem.help)});
     const auto icon = problem.severity == Severity::error     ? QStyle::SP_MessageBoxCritical
                       : problem.severity == Severity::warning ? QStyle::SP_MessageBoxWarning
                                                               : QStyle::SP_MessageBoxInformation;

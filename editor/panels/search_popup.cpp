@@ -51,8 +51,10 @@ void SearchPopup::open(QPoint globalPos, const QString& hint, std::vector<Search
   QRect box(globalPos, size());
   if (const QScreen* screen = this->screen()) {
     const QRect area = screen->availableGeometry();
-    box.moveLeft(std::clamp(box.left(), area.left(), std::max(area.left(), area.right() - box.width())));
-    box.moveTop(std::clamp(box.top(), area.top(), std::max(area.top(), area.bottom() - box.height())));
+    box.moveLeft(
+        std::clamp(box.left(), area.left(), std::max(area.left(), area.right() - box.width())));
+    box.moveTop(
+        std::clamp(box.top(), area.top(), std::max(area.top(), area.bottom() - box.height())));
   }
   move(box.topLeft());
   show();
@@ -107,25 +109,16 @@ bool SearchPopup::eventFilter(QObject* watched, QEvent* event) {
     const auto* key = static_cast<QKeyEvent*>(event);
     const int row = list_->currentRow();
     switch (key->key()) {
-      case Qt::Key_Down:
-        list_->setCurrentRow(std::min(row + 1, list_->count() - 1));
-        return true;
-      case Qt::Key_Up:
-        list_->setCurrentRow(std::max(row - 1, 0));
-        return true;
+      case Qt::Key_Down: list_->setCurrentRow(std::min(row + 1, list_->count() - 1)); return true;
+      case Qt::Key_Up: list_->setCurrentRow(std::max(row - 1, 0)); return true;
       case Qt::Key_PageDown:
         list_->setCurrentRow(std::min(row + 10, list_->count() - 1));
         return true;
-      case Qt::Key_PageUp:
-        list_->setCurrentRow(std::max(row - 10, 0));
-        return true;
+      case Qt::Key_PageUp: list_->setCurrentRow(std::max(row - 10, 0)); return true;
       case Qt::Key_Return:
       case Qt::Key_Enter:
-      case Qt::Key_Tab:
-        choose();
-        return true;
-      default:
-        break;
+      case Qt::Key_Tab: choose(); return true;
+      default: break;
     }
   }
   return QFrame::eventFilter(watched, event);

@@ -1,4 +1,5 @@
-// A box to type into and a list of what fits: for adding nodes, for commands, for finding in the graph.
+// A box to type into and a list of what fits: for adding nodes, for commands, for finding in the
+// graph.
 #pragma once
 #include <QFrame>
 #include <functional>

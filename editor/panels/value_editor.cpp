@@ -47,9 +47,9 @@ QWidget* boolEditor(const Json& value, bool mixed, const std::function<void(cons
                     QWidget* parent) {
   auto* box = new QCheckBox(parent);
   box->setTristate(mixed);
-  box->setCheckState(mixed                                       ? Qt::PartiallyChecked
+  box->setCheckState(mixed                                     ? Qt::PartiallyChecked
                      : value.is_boolean() && value.get<bool>() ? Qt::Checked
-                                                                 : Qt::Unchecked);
+                                                               : Qt::Unchecked);
   QObject::connect(box, &QCheckBox::clicked, box, [=](bool on) { changed(Json(on)); });
   return box;
 }
@@ -57,11 +57,13 @@ QWidget* boolEditor(const Json& value, bool mixed, const std::function<void(cons
 QString rangeText(const ParameterDeclaration& parameter) {
   QStringList parts;
   if (parameter.min) {
-    parts << QStringLiteral("%1 %2").arg(parameter.exclusive_min ? QStringLiteral(">") : QString(QChar(0x2265)))
+    parts << QStringLiteral("%1 %2")
+                 .arg(parameter.exclusive_min ? QStringLiteral(">") : QString(QChar(0x2265)))
                  .arg(*parameter.min);
   }
   if (parameter.max) {
-    parts << QStringLiteral("%1 %2").arg(parameter.exclusive_max ? QStringLiteral("<") : QString(QChar(0x2264)))
+    parts << QStringLiteral("%1 %2")
+                 .arg(parameter.exclusive_max ? QStringLiteral("<") : QString(QChar(0x2264)))
                  .arg(*parameter.max);
   }
   return parts.join(QStringLiteral(", "));

@@ -87,7 +87,8 @@ CurvePlot::Range CurvePlot::upright(const Range& x) const {
     }
   }
   if (y.low > y.high) return {0, 1};
-  const double pad = y.high > y.low ? (y.high - y.low) * 0.06 : std::max(0.5, std::abs(y.high) * 0.1);
+  const double pad =
+      y.high > y.low ? (y.high - y.low) * 0.06 : std::max(0.5, std::abs(y.high) * 0.1);
   return {y.low - pad, y.high + pad};
 }
 
@@ -105,8 +106,12 @@ void CurvePlot::paintEvent(QPaintEvent*) {
   }
   const Range x = across();
   const Range y = upright(x);
-  const auto sx = [&](double v) { return area.left() + (v - x.low) / (x.high - x.low) * area.width(); };
-  const auto sy = [&](double v) { return area.bottom() - (v - y.low) / (y.high - y.low) * area.height(); };
+  const auto sx = [&](double v) {
+    return area.left() + (v - x.low) / (x.high - x.low) * area.width();
+  };
+  const auto sy = [&](double v) {
+    return area.bottom() - (v - y.low) / (y.high - y.low) * area.height();
+  };
   for (const double tick : axisTicks(y.low, y.high, 5)) {
     painter.setPen(theme_.grid);
     painter.drawLine(QPointF(area.left(), sy(tick)), QPointF(area.right(), sy(tick)));
@@ -136,7 +141,9 @@ void CurvePlot::paintCurve(QPainter& painter, const Curve& curve, const Range& x
                            const Range& y) const {
   if (!curve.series || curve.series->empty()) return;
   const QRectF area = plot();
-  const auto sy = [&](double v) { return area.bottom() - (v - y.low) / (y.high - y.low) * area.height(); };
+  const auto sy = [&](double v) {
+    return area.bottom() - (v - y.low) / (y.high - y.low) * area.height();
+  };
   painter.setPen(QPen(curve.color, 1.6));
   const int columns = std::max(1, static_cast<int>(area.width()));
   const double shown = (x.high - x.low);
@@ -178,14 +185,16 @@ void CurvePlot::paintLegend(QPainter& painter) const {
     painter.fillRect(QRectF(row.left(), y + 6, 14, 4), curve.color);
     painter.setPen(theme_.text);
     painter.drawText(row.adjusted(20, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
-                     painter.fontMetrics().elidedText(text, Qt::ElideMiddle, static_cast<int>(row.width()) - 20));
+                     painter.fontMetrics().elidedText(text, Qt::ElideMiddle,
+                                                      static_cast<int>(row.width()) - 20));
     y += 17;
   }
 }
 
 void CurvePlot::wheelEvent(QWheelEvent* event) {
   const Range x = across();
-  const double at = x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
+  const double at =
+      x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
   const double factor = std::pow(0.85, event->angleDelta().y() / 120.0);
   const double width = std::max(2.0, (x.high - x.low) * factor);
   const double share = (at - x.low) / (x.high - x.low);
@@ -205,7 +214,8 @@ void CurvePlot::mouseMoveEvent(QMouseEvent* event) {
     update();
     return;
   }
-  const double at = x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
+  const double at =
+      x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
   setCursorIteration(static_cast<std::int64_t>(std::floor(at)));
   Q_EMIT iterationHovered(static_cast<qint64>(std::floor(at)));
 }

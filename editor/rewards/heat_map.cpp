@@ -29,7 +29,8 @@ QRgb heatColor(float share, bool dark) {
   const Stop& b = stops[i];
   const float t = (x - a.at) / (b.at - a.at);
   const auto mix = [t](int from, int to) {
-    return static_cast<int>(std::lround(static_cast<float>(from) + t * static_cast<float>(to - from)));
+    return static_cast<int>(
+        std::lround(static_cast<float>(from) + t * static_cast<float>(to - from)));
   };
   return qRgb(mix(a.r, b.r), mix(a.g, b.g), mix(a.b, b.b));
 }
@@ -73,7 +74,8 @@ void HeatGrid::set(const std::vector<HistogramRow>& rows) {
         return std::clamp(static_cast<int>(std::floor(x)), 0, kBins - 1);
       };
       const int first = toBin(from);
-      const int last = std::max(first, width > 0 ? toBin(std::nextafter(from + width, from)) : first);
+      const int last =
+          std::max(first, width > 0 ? toBin(std::nextafter(from + width, from)) : first);
       const float each = static_cast<float>(d.bins[b]) / static_cast<float>(d.count) /
                          static_cast<float>(last - first + 1);
       for (int k = first; k <= last; ++k) shares_[start + static_cast<std::size_t>(k)] += each;
@@ -168,14 +170,16 @@ void HeatMap::paintEvent(QPaintEvent*) {
   painter.drawImage(area, image_);
   const auto& list = grid_.iterations();
   const auto columnX = [&](std::size_t i) {
-    return area.left() + (static_cast<double>(i) + 0.5) / static_cast<double>(list.size()) * area.width();
+    return area.left() +
+           (static_cast<double>(i) + 0.5) / static_cast<double>(list.size()) * area.width();
   };
   // The mean, on top of what it hides.
   QPolygonF line;
   for (std::size_t i = 0; i < list.size(); ++i) {
     const double mean = grid_.means()[i];
     if (!std::isfinite(mean)) continue;
-    line << QPointF(columnX(i), area.bottom() - (mean - grid_.low()) / (grid_.high() - grid_.low()) * area.height());
+    line << QPointF(columnX(i), area.bottom() - (mean - grid_.low()) /
+                                                    (grid_.high() - grid_.low()) * area.height());
   }
   painter.setRenderHint(QPainter::Antialiasing);
   painter.setPen(QPen(QColor(0, 0, 0, 130), 3.2));
@@ -188,7 +192,8 @@ void HeatMap::paintEvent(QPaintEvent*) {
   for (int i = 0; i <= 4; ++i) {
     const double y = area.bottom() - area.height() * i / 4;
     const double value = grid_.low() + (grid_.high() - grid_.low()) * i / 4;
-    painter.drawText(QRectF(0, y - 9, 52, 18), Qt::AlignRight | Qt::AlignVCenter, shortNumber(value));
+    painter.drawText(QRectF(0, y - 9, 52, 18), Qt::AlignRight | Qt::AlignVCenter,
+                     shortNumber(value));
   }
   painter.drawText(QRectF(area.left(), area.bottom() + 3, 120, 18), Qt::AlignLeft,
                    QString::number(list.front()));
@@ -227,9 +232,10 @@ void HeatMap::mouseMoveEvent(QMouseEvent* event) {
   if (!plot().contains(event->position())) return;
   const std::int64_t iteration = iterationAt(event->position().x());
   Q_EMIT iterationHovered(iteration);
-  QToolTip::showText(event->globalPosition().toPoint(),
-                     tr("iteration %1, value %2").arg(iteration).arg(shortNumber(valueAt(event->position().y()))),
-                     this);
+  QToolTip::showText(
+      event->globalPosition().toPoint(),
+      tr("iteration %1, value %2").arg(iteration).arg(shortNumber(valueAt(event->position().y()))),
+      this);
 }
 
 void HeatMap::mouseReleaseEvent(QMouseEvent* event) {

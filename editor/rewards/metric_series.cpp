@@ -49,10 +49,9 @@ void MetricSeries::clear() {
 }
 
 std::size_t MetricSeries::lowerBound(double iteration) const {
-  const auto it = std::lower_bound(points_.begin(), points_.end(), iteration,
-                                   [](const SeriesPoint& point, double x) {
-                                     return static_cast<double>(point.iteration) < x;
-                                   });
+  const auto it = std::lower_bound(
+      points_.begin(), points_.end(), iteration,
+      [](const SeriesPoint& point, double x) { return static_cast<double>(point.iteration) < x; });
   return static_cast<std::size_t>(it - points_.begin());
 }
 

@@ -14,7 +14,8 @@ QStringList firstMetrics(const std::map<std::string, MetricSeries>& metrics) {
   for (const char* word : {"accuracy", "gold", "reward/mean", "reward", "score", "loss"}) {
     for (const auto& [name, series] : metrics) {
       const QString text = QString::fromStdString(name);
-      const bool count = text.contains(QStringLiteral("absent")) || text.endsWith(QStringLiteral("rows"));
+      const bool count =
+          text.contains(QStringLiteral("absent")) || text.endsWith(QStringLiteral("rows"));
       const QString last = text.section(QChar('/'), -1);
       if (count || !last.contains(QLatin1String(word)) || names.contains(text)) continue;
       names << text;

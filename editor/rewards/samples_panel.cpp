@@ -101,28 +101,20 @@ QVariant RolloutModel::data(const QModelIndex& index, int role) const {
   if (role == Qt::ToolTipRole && column == 2) return r.completion;
   if (role != Qt::DisplayRole) return {};
   switch (column) {
-    case 0:
-      return static_cast<qlonglong>(r.iteration);
-    case 1:
-      return oneLine(r.prompt);
-    case 2:
-      return oneLine(r.completion);
-    default:
-      return oneLine(r.reference);
+    case 0: return static_cast<qlonglong>(r.iteration);
+    case 1: return oneLine(r.prompt);
+    case 2: return oneLine(r.completion);
+    default: return oneLine(r.reference);
   }
 }
 
 QVariant RolloutModel::headerData(int section, Qt::Orientation orientation, int role) const {
   if (orientation != Qt::Horizontal || role != Qt::DisplayRole) return {};
   switch (section) {
-    case 0:
-      return tr("iteration");
-    case 1:
-      return tr("prompt");
-    case 2:
-      return tr("completion");
-    case 3:
-      return tr("reference");
+    case 0: return tr("iteration");
+    case 1: return tr("prompt");
+    case 2: return tr("completion");
+    case 3: return tr("reference");
     default:
       return QString::fromStdString(columns_[static_cast<std::size_t>(section - kFixedColumns)]);
   }
@@ -230,8 +222,9 @@ void SamplesPanel::filter() {
   const auto* header = table_->horizontalHeader();
   model_->sort(header->sortIndicatorSection(), header->sortIndicatorOrder());
   const int shown = model_->rowCount();
-  count_->setText(shown == model_->total() ? tr("%1 rollouts").arg(shown)
-                                           : tr("%1 of %2 rollouts").arg(shown).arg(model_->total()));
+  count_->setText(shown == model_->total()
+                      ? tr("%1 rollouts").arg(shown)
+                      : tr("%1 of %2 rollouts").arg(shown).arg(model_->total()));
 }
 
 void SamplesPanel::showRollout(const QModelIndex& index) {

@@ -31,8 +31,11 @@ class RolloutModel final : public QAbstractTableModel {
  public:
   explicit RolloutModel(QObject* parent = nullptr) : QAbstractTableModel(parent) {}
   void set(std::vector<Rollout> rollouts);
-  const Rollout& rollout(int row) const { return rollouts_.at(static_cast<std::size_t>(shown_.at(static_cast<std::size_t>(row)))); }
-  void filter(const QString& text, const std::optional<HeatRegion>& region, const std::string& component);
+  const Rollout& rollout(int row) const {
+    return rollouts_.at(static_cast<std::size_t>(shown_.at(static_cast<std::size_t>(row))));
+  }
+  void filter(const QString& text, const std::optional<HeatRegion>& region,
+              const std::string& component);
   int rowCount(const QModelIndex& parent = {}) const override;
   int columnCount(const QModelIndex& parent = {}) const override;
   QVariant data(const QModelIndex& index, int role) const override;

@@ -23,22 +23,14 @@ qint64 number(const Json& event, const char* key) {
 
 QString runStateText(RunState state) {
   switch (state) {
-    case RunState::idle:
-      return QObject::tr("not run");
-    case RunState::starting:
-      return QObject::tr("starting");
-    case RunState::running:
-      return QObject::tr("running");
-    case RunState::paused:
-      return QObject::tr("paused");
-    case RunState::stopping:
-      return QObject::tr("stopping");
-    case RunState::done:
-      return QObject::tr("done");
-    case RunState::interrupted:
-      return QObject::tr("stopped");
-    case RunState::failed:
-      return QObject::tr("failed");
+    case RunState::idle: return QObject::tr("not run");
+    case RunState::starting: return QObject::tr("starting");
+    case RunState::running: return QObject::tr("running");
+    case RunState::paused: return QObject::tr("paused");
+    case RunState::stopping: return QObject::tr("stopping");
+    case RunState::done: return QObject::tr("done");
+    case RunState::interrupted: return QObject::tr("stopped");
+    case RunState::failed: return QObject::tr("failed");
   }
   return {};
 }
@@ -61,11 +53,14 @@ RunProcess::RunProcess(QObject* parent) : QObject(parent) {
   connect(&process_, &QProcess::finished, this, &RunProcess::onExit);
   connect(&process_, &QProcess::errorOccurred, this, [this](QProcess::ProcessError error) {
     if (error != QProcess::FailedToStart) return;
-    Problem problem{Severity::error, "run-not-started", {},
+    Problem problem{Severity::error,
+                    "run-not-started",
+                    {},
                     QStringLiteral("%1 could not be started: %2")
                         .arg(process_.program(), process_.errorString())
                         .toStdString(),
-                    "set the path of the rewardloom program", {}};
+                    "set the path of the rewardloom program",
+                    {}};
     note(QString::fromStdString(problem.text));
     Q_EMIT problemArrived(problem);
     setState(RunState::failed);
@@ -209,8 +204,8 @@ void RunProcess::onNodes(const Json& event) {
       if (!row.is_object() || !row.contains("node")) continue;
       NodeActivity& activity = activities_[row["node"].get<std::string>()];
       const qint64 count = number(row, "firings");
-      activity.state = count > activity.count || activity.count == 0 ? NodeState::done
-                                                                     : NodeState::cached;
+      activity.state =
+          count > activity.count || activity.count == 0 ? NodeState::done : NodeState::cached;
       if (count == 0) activity.state = NodeState::idle;
       activity.count = count;
       const auto seconds = row.find("seconds");
@@ -226,7 +221,7 @@ void RunProcess::onNodes(const Json& event) {
 
 void RunProcess::onProblem(const Json& event) {
   Problem problem;
-  problem.severity = text(event, "severity") == QStringLiteral("error") ? Severity::error
+  problem.severity = text(event, "severity") == QStringLiteral("error")  ? Severity::error
                      : text(event, "severity") == QStringLiteral("note") ? Severity::note
                                                                          : Severity::warning;
   problem.code = text(event, "code").toStdString();
@@ -269,8 +264,9 @@ void RunProcess::onExit(int code, QProcess::ExitStatus status) {
     problem.text = status == QProcess::CrashExit
                        ? "the run's process crashed or was killed"
                        : "the run's process ended with status " + std::to_string(code);
-    problem.help = folder_.isEmpty() ? "look at the log"
-                                     : "resume it from its last checkpoint; the log has its last words";
+    problem.help = folder_.isEmpty()
+                       ? "look at the log"
+                       : "resume it from its last checkpoint; the log has its last words";
     for (const auto& [name, activity] : activities_) {
       if (activity.state == NodeState::failed) problem.where.node = name;
     }

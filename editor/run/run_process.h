@@ -1,5 +1,5 @@
-// A run as a child process: its stream read, its commands written. A crash of the run is an event here
-// and nothing more.
+// A run as a child process: its stream read, its commands written. A crash of the run is an event
+// here and nothing more.
 #pragma once
 #include <QElapsedTimer>
 #include <QObject>
@@ -21,11 +21,11 @@ QString runStateText(RunState state);
 
 /// What to run and how.
 struct RunRequest {
-  QString program;  ///< the `rewardloom` executable
-  QString graph;    ///< a graph file
-  QString resume;   ///< or a run folder to go on with
-  QString out;      ///< where run folders go; empty: runs/
-  QStringList sets; ///< node.param=value
+  QString program;   ///< the `rewardloom` executable
+  QString graph;     ///< a graph file
+  QString resume;    ///< or a run folder to go on with
+  QString out;       ///< where run folders go; empty: runs/
+  QStringList sets;  ///< node.param=value
   QStringList plugins;
   qint64 iterations = 0;  ///< 0: as the graph says
 };

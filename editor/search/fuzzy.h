@@ -9,14 +9,14 @@
 
 namespace rewardloom {
 
-/// How well `query` matches `text` (higher is better), or nothing. Case does not count; the words of
-/// a query may stand in any order.
+/// How well `query` matches `text` (higher is better), or nothing. Case does not count; the words
+/// of a query may stand in any order.
 std::optional<int> fuzzyScore(const QString& query, const QString& text);
 
 struct SearchEntry {
-  QString id;       ///< what is chosen: a node type, a command
+  QString id;  ///< what is chosen: a node type, a command
   QString title;
-  QString detail;   ///< shown beside it: keys, the family
+  QString detail;  ///< shown beside it: keys, the family
   QString doc;
   QStringList words;  ///< synonyms
 };

@@ -14,11 +14,11 @@ class QWidget;
 namespace rewardloom {
 
 struct ActionEntry {
-  QString id;        ///< "edit.undo"
-  QString menu;      ///< "Edit"
-  QString text;      ///< "&Undo"
-  QString keys;      ///< "Ctrl+Z; ..."
-  QString help;      ///< a sentence
+  QString id;    ///< "edit.undo"
+  QString menu;  ///< "Edit"
+  QString text;  ///< "&Undo"
+  QString keys;  ///< "Ctrl+Z; ..."
+  QString help;  ///< a sentence
   std::function<void()> run;
   bool onCanvas = false;  ///< its keys count only while the canvas has the focus
 };

@@ -153,7 +153,8 @@ void GraphTab::showMinimap(bool shown) { minimap_->setVisible(shown); }
 bool GraphTab::minimapShown() const { return minimap_->isVisibleTo(view_); }
 
 void GraphTab::placeMinimap() {
-  minimap_->move(view_->width() - minimap_->width() - 12, view_->height() - minimap_->height() - 12);
+  minimap_->move(view_->width() - minimap_->width() - 12,
+                 view_->height() - minimap_->height() - 12);
 }
 
 void GraphTab::resizeEvent(QResizeEvent* event) {

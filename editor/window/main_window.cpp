@@ -91,8 +91,9 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
           });
   connect(problems_, &ProblemsPanel::goTo, this, &MainWindow::goTo);
   connect(problems_, &ProblemsPanel::countChanged, this, [this](int errors, int warnings) {
-    problemLabel_->setText(errors || warnings ? tr("%1 errors, %2 warnings").arg(errors).arg(warnings)
-                                              : tr("no problems"));
+    problemLabel_->setText(errors || warnings
+                               ? tr("%1 errors, %2 warnings").arg(errors).arg(warnings)
+                               : tr("no problems"));
   });
   const QSettings settings;
   resize(1500, 950);
@@ -116,7 +117,8 @@ MainWindow::~MainWindow() {
 }
 
 GraphTab* MainWindow::currentTab() const {
-  return pages_->currentWidget() == tabs_ ? static_cast<GraphTab*>(tabs_->currentWidget()) : nullptr;
+  return pages_->currentWidget() == tabs_ ? static_cast<GraphTab*>(tabs_->currentWidget())
+                                          : nullptr;
 }
 
 void MainWindow::withTab(const std::function<void(GraphTab&)>& act) const {
@@ -196,8 +198,8 @@ bool MainWindow::openPath(const QString& path) {
 bool MainWindow::save(GraphTab& tab, bool as) {
   QString path = tab.model().path();
   if (as || path.isEmpty()) {
-    path = QFileDialog::getSaveFileName(this, tr("Save graph"), path.isEmpty() ? paths_.graphs : path,
-                                        tr("Graphs (*.json)"));
+    path = QFileDialog::getSaveFileName(
+        this, tr("Save graph"), path.isEmpty() ? paths_.graphs : path, tr("Graphs (*.json)"));
     if (path.isEmpty()) return false;
     if (!path.endsWith(QStringLiteral(".json"))) path += QStringLiteral(".json");
   }
@@ -229,7 +231,8 @@ void MainWindow::startRun() {
   QString graph = tab->model().path();
   if (graph.isEmpty() || tab->model().isModified()) {
     const QString base = graph.isEmpty() ? paths_.runs : QFileInfo(graph).absolutePath();
-    graph = QStringLiteral("%1/.%2.running.json").arg(base, QFileInfo(tab->model().title()).completeBaseName());
+    graph = QStringLiteral("%1/.%2.running.json")
+                .arg(base, QFileInfo(tab->model().title()).completeBaseName());
     try {
       Document copy = tab->model().document();
       copy.save(graph.toStdString());
@@ -330,7 +333,8 @@ void MainWindow::goTo(const QString& path, const QString& port) {
   if (!port.isEmpty()) parameters_->focusParameter(port);
 }
 
-void MainWindow::searchNode(QPoint globalPos, QPointF scenePos, const std::optional<PortEnd>& from) {
+void MainWindow::searchNode(QPoint globalPos, QPointF scenePos,
+                            const std::optional<PortEnd>& from) {
   GraphTab* tab = currentTab();
   if (!tab) return;
   std::vector<SearchEntry> all = nodeEntries(*catalogue_);
@@ -349,8 +353,8 @@ void MainWindow::searchNode(QPoint globalPos, QPointF scenePos, const std::optio
       return it == follows_.end() ? 0 : it->second;
     };
     std::vector<SearchEntry> fitting;
-    for (const FittingType& type : fittingTypes(tab->model().document(), tab->scene().scope(),
-                                                *catalogue_, *from, follows)) {
+    for (const FittingType& type :
+         fittingTypes(tab->model().document(), tab->scene().scope(), *catalogue_, *from, follows)) {
       const QString id = QString::fromStdString(type.type);
       ports[id] = type.port;
       for (const SearchEntry& entry : all) {
@@ -361,22 +365,24 @@ void MainWindow::searchNode(QPoint globalPos, QPointF scenePos, const std::optio
     hint = tr("What takes %1").arg(QString::fromStdString(from->port));
     if (!from->output) hint = tr("What gives %1").arg(QString::fromStdString(from->port));
   }
-  search_->open(globalPos, hint, std::move(all), [this, tab, scenePos, from, ports](const QString& id) {
-    const auto port = ports.find(id);
-    tab->canvas().addNodeAt(id.toStdString(), scenePos, from,
-                            port == ports.end() ? std::string() : port->second);
-    tab->canvas().setFocus();
-    selectionChanged();
-  });
+  search_->open(globalPos, hint, std::move(all),
+                [this, tab, scenePos, from, ports](const QString& id) {
+                  const auto port = ports.find(id);
+                  tab->canvas().addNodeAt(id.toStdString(), scenePos, from,
+                                          port == ports.end() ? std::string() : port->second);
+                  tab->canvas().setFocus();
+                  selectionChanged();
+                });
 }
 
 void MainWindow::showPalette() {
   std::vector<SearchEntry> entries;
   for (const ActionEntry& action : actions_.entries()) {
-    entries.push_back({action.id, QString(action.text).remove(QChar('&')), action.keys, action.help, {}});
+    entries.push_back(
+        {action.id, QString(action.text).remove(QChar('&')), action.keys, action.help, {}});
   }
-  search_->open(mapToGlobal(QPoint(width() / 2 - 230, 80)), tr("Type a command"), std::move(entries),
-                [this](const QString& id) { actions_.run(id); });
+  search_->open(mapToGlobal(QPoint(width() / 2 - 230, 80)), tr("Type a command"),
+                std::move(entries), [this](const QString& id) { actions_.run(id); });
 }
 
 void MainWindow::findInGraph() {
@@ -410,8 +416,9 @@ void MainWindow::findInGraph() {
 
 void MainWindow::showNodePage(const std::string& type) {
   const NodeDeclaration* node = catalogue_->node(type);
-  nodePage_->setHtml(node ? nodePageHtml(*node) : tr("<p>There is no node type %1.</p>")
-                                                      .arg(QString::fromStdString(type)));
+  nodePage_->setHtml(
+      node ? nodePageHtml(*node)
+           : tr("<p>There is no node type %1.</p>").arg(QString::fromStdString(type)));
 }
 
 bool MainWindow::confirmClose(GraphTab& tab) {
@@ -483,17 +490,19 @@ void MainWindow::setDark(bool dark) {
   theme_ = dark ? Theme::darkTheme() : Theme::lightTheme();
   setPalette(theme_.palette());
   qApp->setPalette(theme_.palette());
-  for (int i = 0; i < tabs_->count(); ++i) static_cast<GraphTab*>(tabs_->widget(i))->setTheme(theme_);
+  for (int i = 0; i < tabs_->count(); ++i)
+    static_cast<GraphTab*>(tabs_->widget(i))->setTheme(theme_);
   rewards_->setTheme(theme_);
 }
 
 void MainWindow::offerRecovery() {
   for (const Recovery& recovery : Journal::left(paths_.journals)) {
     const auto answer =
-        unattended_ ? QMessageBox::Yes
-                    : QMessageBox::question(this, tr("Recover unsaved work?"),
-                                            tr("The editor ended with unsaved changes to %1. Recover them?")
-                                                .arg(recovery.title));
+        unattended_
+            ? QMessageBox::Yes
+            : QMessageBox::question(this, tr("Recover unsaved work?"),
+                                    tr("The editor ended with unsaved changes to %1. Recover them?")
+                                        .arg(recovery.title));
     if (answer == QMessageBox::Yes) {
       try {
         Document document = Journal::read(recovery);

@@ -37,7 +37,8 @@ class MainWindow final : public QMainWindow {
   Q_OBJECT
 
  public:
-  MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths paths, QWidget* parent = nullptr);
+  MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths paths,
+             QWidget* parent = nullptr);
   ~MainWindow() override;
 
   /// A graph file or a run folder; a message instead of an exception.

@@ -37,8 +37,8 @@ QString nodePageHtml(const NodeDeclaration& node) {
   if (!node.params.empty()) {
     html += QStringLiteral("<h4>%1</h4><table cellpadding='3'>").arg(QObject::tr("Parameters"));
     for (const ParameterDeclaration& parameter : node.params) {
-      QString value = parameter.required ? QObject::tr("required")
-                                         : escaped(parameter.default_value.dump());
+      QString value =
+          parameter.required ? QObject::tr("required") : escaped(parameter.default_value.dump());
       if (!parameter.unit.empty()) value += QStringLiteral(" ") + escaped(parameter.unit);
       QString doc = escaped(parameter.doc);
       for (const ChoiceDeclaration& choice : parameter.choices) {
@@ -61,7 +61,8 @@ QString nodePageHtml(const NodeDeclaration& node) {
 
 std::map<std::pair<std::string, std::string>, int> followCounts(const QString& folder) {
   std::map<std::pair<std::string, std::string>, int> counts;
-  for (const QFileInfo& file : QDir(folder).entryInfoList({QStringLiteral("*.json")}, QDir::Files)) {
+  for (const QFileInfo& file :
+       QDir(folder).entryInfoList({QStringLiteral("*.json")}, QDir::Files)) {
     try {
       const Document document = Document::load(file.absoluteFilePath().toStdString());
       std::vector<Scope> scopes{{}};

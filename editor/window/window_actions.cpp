@@ -26,12 +26,13 @@
 namespace rewardloom {
 
 void MainWindow::buildActions() {
-  const auto add = [this](const char* id, const QString& text, const char* keys, const QString& help,
-                          std::function<void()> run) {
+  const auto add = [this](const char* id, const QString& text, const char* keys,
+                          const QString& help, std::function<void()> run) {
     actions_.add({QString::fromLatin1(id), tr("&File"), text, QString::fromLatin1(keys), help,
                   std::move(run), false});
   };
-  add("file.new", tr("&New graph"), "Ctrl+N", tr("An empty graph in a new tab"), [this] { newGraph(); });
+  add("file.new", tr("&New graph"), "Ctrl+N", tr("An empty graph in a new tab"),
+      [this] { newGraph(); });
   add("file.open", tr("&Open..."), "Ctrl+O", tr("Opens a graph file"), [this] { openDialog(); });
   add("file.save", tr("&Save"), "Ctrl+S", tr("Saves the graph"),
       [this] { withTab([this](GraphTab& tab) { save(tab, false); }); });
@@ -49,15 +50,18 @@ void MainWindow::buildActions() {
 }
 
 void MainWindow::buildEditActions() {
-  const auto add = [this](const char* id, const QString& menu, const QString& text, const char* keys,
-                          const QString& help, std::function<void(GraphTab&)> run, bool canvas = true) {
+  const auto add = [this](const char* id, const QString& menu, const QString& text,
+                          const char* keys, const QString& help, std::function<void(GraphTab&)> run,
+                          bool canvas = true) {
     actions_.add({QString::fromLatin1(id), menu, text, QString::fromLatin1(keys), help,
                   [this, run] { withTab(run); }, canvas});
   };
   const QString edit = tr("&Edit");
-  add("edit.undo", edit, tr("&Undo"), "Ctrl+Z", tr("Takes the last change back"),
+  add(
+      "edit.undo", edit, tr("&Undo"), "Ctrl+Z", tr("Takes the last change back"),
       [](GraphTab& tab) { tab.model().history().undo(); }, false);
-  add("edit.redo", edit, tr("&Redo"), "Ctrl+Y; Ctrl+Shift+Z", tr("Does it again"),
+  add(
+      "edit.redo", edit, tr("&Redo"), "Ctrl+Y; Ctrl+Shift+Z", tr("Does it again"),
       [](GraphTab& tab) { tab.model().history().redo(); }, false);
   add("edit.copy", edit, tr("&Copy"), "Ctrl+C", tr("Copies the selected nodes as JSON text"),
       [](GraphTab& tab) { tab.canvas().copySelection(); });
@@ -91,16 +95,18 @@ void MainWindow::buildEditActions() {
         for (const auto& [name, item] : tab.scene().nodeItems()) names.push_back(name);
         tab.scene().selectNodes(names);
       });
-  add("edit.upstream", edit, tr("Select &upstream"), "Alt+[", tr("Adds all that feeds the selection"),
+  add("edit.upstream", edit, tr("Select &upstream"), "Alt+[",
+      tr("Adds all that feeds the selection"),
       [](GraphTab& tab) { tab.canvas().selectStream(true); });
-  add("edit.downstream", edit, tr("Select dow&nstream"), "Alt+]", tr("Adds all that the selection feeds"),
+  add("edit.downstream", edit, tr("Select dow&nstream"), "Alt+]",
+      tr("Adds all that the selection feeds"),
       [](GraphTab& tab) { tab.canvas().selectStream(false); });
   const QString node = tr("&Node");
   add("node.add", node, tr("&Add node..."), "Tab; /", tr("Searches for a node type to add"),
       [this](GraphTab& tab) {
         const QPoint center = tab.canvas().mapToGlobal(tab.canvas().rect().center());
-        searchNode(center - QPoint(230, 190), tab.canvas().freePlace() + QPointF(0, NodeView::kTitle),
-                   std::nullopt);
+        searchNode(center - QPoint(230, 190),
+                   tab.canvas().freePlace() + QPointF(0, NodeView::kTitle), std::nullopt);
       });
   add("node.rename", node, tr("&Rename"), "F2", tr("Gives the node another name"),
       [this](GraphTab&) { parameters_->focusParameter(tr("Node name")); });
@@ -137,68 +143,79 @@ void MainWindow::buildEditActions() {
                            Walk{"up", "Up", {0, -1}}, Walk{"down", "Down", {0, 1}}}) {
     const QString name = QString::fromLatin1(walk.name);
     const QByteArray walkId = QByteArray("node.walk_") + walk.name;
-    add(walkId.constData(), {}, tr("Walk %1").arg(name), walk.key, tr("Selects the next node that way"),
+    add(walkId.constData(), {}, tr("Walk %1").arg(name), walk.key,
+        tr("Selects the next node that way"),
         [by = walk.by](GraphTab& tab) { tab.canvas().walk(by); });
     const QByteArray nudgeId = QByteArray("node.nudge_") + walk.name;
     const QByteArray nudgeKey = QByteArray("Shift+") + walk.key;
-    add(nudgeId.constData(), {}, tr("Nudge %1").arg(name), nudgeKey.constData(), tr("Moves the selection"),
+    add(nudgeId.constData(), {}, tr("Nudge %1").arg(name), nudgeKey.constData(),
+        tr("Moves the selection"),
         [by = walk.by](GraphTab& tab) { tab.canvas().nudgeSelection(QPointF(by) * 20); });
   }
 }
 
 void MainWindow::buildViewActions() {
-  const auto add = [this](const char* id, const QString& text, const char* keys, const QString& help,
-                          std::function<void()> run, bool canvas) {
+  const auto add = [this](const char* id, const QString& text, const char* keys,
+                          const QString& help, std::function<void()> run, bool canvas) {
     actions_.add({QString::fromLatin1(id), tr("&View"), text, QString::fromLatin1(keys), help,
                   std::move(run), canvas});
   };
-  const auto onTab = [this](std::function<void(GraphTab&)> run) { return [this, run] { withTab(run); }; };
+  const auto onTab = [this](std::function<void(GraphTab&)> run) {
+    return [this, run] { withTab(run); };
+  };
   add("view.fit", tr("&Fit all"), "H; Home", tr("Shows the whole graph"),
       onTab([](GraphTab& tab) { tab.canvas().fitAll(); }), true);
   add("view.fit_selection", tr("Fit &selection"), "F; .", tr("Shows the selected nodes"),
       onTab([](GraphTab& tab) { tab.canvas().fitSelection(); }), true);
   add("view.reset_zoom", tr("&100 %"), "Ctrl+0", tr("Back to natural size"),
       onTab([](GraphTab& tab) { tab.canvas().resetZoom(); }), false);
-  add("view.layout", tr("&Lay out all"), "Ctrl+Shift+L", tr("Arranges the graph from left to right"),
-      onTab([](GraphTab& tab) { tab.layOut(false); }), false);
-  add("view.layout_selection", tr("Lay out s&election"), "Shift+L", tr("Arranges the selected nodes"),
-      onTab([](GraphTab& tab) { tab.layOut(true); }), true);
+  add("view.layout", tr("&Lay out all"), "Ctrl+Shift+L",
+      tr("Arranges the graph from left to right"), onTab([](GraphTab& tab) { tab.layOut(false); }),
+      false);
+  add("view.layout_selection", tr("Lay out s&election"), "Shift+L",
+      tr("Arranges the selected nodes"), onTab([](GraphTab& tab) { tab.layOut(true); }), true);
   add("view.minimap", tr("&Minimap"), "Alt+M", tr("Shows or hides the minimap"),
       onTab([](GraphTab& tab) { tab.showMinimap(!tab.minimapShown()); }), false);
-  add("view.find", tr("Find &in graph..."), "Ctrl+F", tr("By name, type or parameter"),
+  add(
+      "view.find", tr("Find &in graph..."), "Ctrl+F", tr("By name, type or parameter"),
       [this] { findInGraph(); }, false);
-  add("view.palette", tr("&Command palette..."), "Ctrl+Shift+P", tr("Every command by name"),
+  add(
+      "view.palette", tr("&Command palette..."), "Ctrl+Shift+P", tr("Every command by name"),
       [this] { showPalette(); }, false);
-  add("view.theme", tr("&Dark or light"), "", tr("Changes between the dark and the light theme"),
+  add(
+      "view.theme", tr("&Dark or light"), "", tr("Changes between the dark and the light theme"),
       [this] { setDark(!theme_.dark); }, false);
-  add("view.keys", tr("&Keys"), "F1; ?", tr("All keys"), [this] {
-    QMessageBox box(QMessageBox::NoIcon, tr("Keys"), QString(), QMessageBox::Close, this);
-    auto* page = new QTextBrowser(&box);
-    page->setHtml(actions_.helpPage());
-    page->setMinimumSize(560, 620);
-    box.layout()->addWidget(page);
-    box.exec();
-  }, false);
+  add(
+      "view.keys", tr("&Keys"), "F1; ?", tr("All keys"),
+      [this] {
+        QMessageBox box(QMessageBox::NoIcon, tr("Keys"), QString(), QMessageBox::Close, this);
+        auto* page = new QTextBrowser(&box);
+        page->setHtml(actions_.helpPage());
+        page->setMinimumSize(560, 620);
+        box.layout()->addWidget(page);
+        box.exec();
+      },
+      false);
 }
 
 void MainWindow::buildRunActions() {
-  const auto add = [this](const char* id, const QString& text, const char* keys, const QString& help,
-                          std::function<void()> run) {
+  const auto add = [this](const char* id, const QString& text, const char* keys,
+                          const QString& help, std::function<void()> run) {
     actions_.add({QString::fromLatin1(id), tr("&Run"), text, QString::fromLatin1(keys), help,
                   std::move(run), false});
   };
-  add("run.start", tr("&Run"), "Ctrl+Return; F5", tr("Runs the graph as it is on the screen, or goes on"),
-      [this] { startRun(); });
-  add("run.stop", tr("&Stop"), "Ctrl+Alt+Return", tr("Stops after this iteration, with a checkpoint"),
-      [this] { stopRun(); });
+  add("run.start", tr("&Run"), "Ctrl+Return; F5",
+      tr("Runs the graph as it is on the screen, or goes on"), [this] { startRun(); });
+  add("run.stop", tr("&Stop"), "Ctrl+Alt+Return",
+      tr("Stops after this iteration, with a checkpoint"), [this] { stopRun(); });
   add("run.pause", tr("&Pause"), "F6", tr("Waits after this iteration"),
       [this] { withTab([](GraphTab& tab) { tab.run().pause(); }); });
   add("run.step", tr("S&tep"), "F10", tr("One iteration of a paused run"),
       [this] { withTab([](GraphTab& tab) { tab.run().stepIteration(); }); });
   add("run.checkpoint", tr("&Checkpoint now"), "", tr("Writes a checkpoint after this iteration"),
       [this] { withTab([](GraphTab& tab) { tab.run().checkpoint(); }); });
-  add("run.breakpoint", tr("&Breakpoint"), "F9", tr("Pauses the run after the selected node's iteration"),
-      [this] {
+  add("run.breakpoint", tr("&Breakpoint"), "F9",
+      tr("Pauses the run after the selected node's iteration"), [this] {
         withTab([](GraphTab& tab) {
           for (const std::string& name : tab.scene().selectedNodes()) tab.toggleBreakpoint(name);
         });
@@ -241,7 +258,8 @@ void MainWindow::fillLibrary() {
     const std::string family = id.substr(0, id.find('.'));
     QTreeWidgetItem*& parent = families[family];
     if (!parent) parent = new QTreeWidgetItem(library_, {QString::fromStdString(family)});
-    auto* item = new QTreeWidgetItem(parent, {QString::fromStdString(id.substr(family.size() + 1))});
+    auto* item =
+        new QTreeWidgetItem(parent, {QString::fromStdString(id.substr(family.size() + 1))});
     item->setToolTip(0, QString::fromStdString(node.title));
     item->setData(0, Qt::UserRole, QString::fromStdString(id));
   }
@@ -263,8 +281,9 @@ QWidget* MainWindow::welcomePage() {
   auto* page = new QWidget(this);
   auto* layout = new QVBoxLayout(page);
   layout->setContentsMargins(40, 30, 40, 30);
-  auto* title = new QLabel(tr("<h1>RewardLoom</h1><p>Design a reward-driven training pipeline, run it, "
-                              "and watch what the reward does.</p>"));
+  auto* title =
+      new QLabel(tr("<h1>RewardLoom</h1><p>Design a reward-driven training pipeline, run it, "
+                    "and watch what the reward does.</p>"));
   layout->addWidget(title);
   auto* create = new QPushButton(tr("New graph"));
   create->setMaximumWidth(180);
@@ -281,7 +300,8 @@ QWidget* MainWindow::welcomePage() {
       QString text = QFileInfo(path).completeBaseName();
       try {
         const Document document = Document::load(path.toStdString());
-        if (!document.name.empty()) text += QStringLiteral("   ") + QString::fromStdString(document.name);
+        if (!document.name.empty())
+          text += QStringLiteral("   ") + QString::fromStdString(document.name);
         item->setToolTip(QString::fromStdString(document.about));
       } catch (const Failure& failure) {
         text += tr("   (cannot be read)");

@@ -81,16 +81,12 @@ std::string commands_of(const CommandText& command) {
 
 std::string bash_reply(const Wanted& wanted) {
   switch (wanted.kind) {
-    case Wanted::graphs:
-      return "_rewardloom_files '*.json'";
-    case Wanted::folders:
-      return "COMPREPLY+=($(compgen -d -- \"$cur\")); compopt -o filenames";
-    case Wanted::files:
-      return "_rewardloom_files '*'";
+    case Wanted::graphs: return "_rewardloom_files '*.json'";
+    case Wanted::folders: return "COMPREPLY+=($(compgen -d -- \"$cur\")); compopt -o filenames";
+    case Wanted::files: return "_rewardloom_files '*'";
     case Wanted::words:
       return fmt::format("COMPREPLY+=($(compgen -W '{}' -- \"$cur\"))", joined(wanted.choices));
-    case Wanted::nothing:
-      break;
+    case Wanted::nothing: break;
   }
   return ":";
 }
@@ -176,16 +172,11 @@ std::string zsh_text(const std::string& text) {
 
 std::string zsh_action(const Wanted& wanted) {
   switch (wanted.kind) {
-    case Wanted::graphs:
-      return "_files -g \"*.json\"";
-    case Wanted::folders:
-      return "_files -/";
-    case Wanted::files:
-      return "_files";
-    case Wanted::words:
-      return "(" + joined(wanted.choices) + ")";
-    case Wanted::nothing:
-      break;
+    case Wanted::graphs: return "_files -g \"*.json\"";
+    case Wanted::folders: return "_files -/";
+    case Wanted::files: return "_files";
+    case Wanted::words: return "(" + joined(wanted.choices) + ")";
+    case Wanted::nothing: break;
   }
   return " ";
 }
@@ -255,16 +246,11 @@ std::string fish_text(const std::string& text) {
 
 std::string fish_value(const Wanted& wanted) {
   switch (wanted.kind) {
-    case Wanted::graphs:
-      return " -F";
-    case Wanted::folders:
-      return " -a '(__fish_complete_directories)'";
-    case Wanted::files:
-      return " -F";
-    case Wanted::words:
-      return fmt::format(" -a '{}'", joined(wanted.choices));
-    case Wanted::nothing:
-      break;
+    case Wanted::graphs: return " -F";
+    case Wanted::folders: return " -a '(__fish_complete_directories)'";
+    case Wanted::files: return " -F";
+    case Wanted::words: return fmt::format(" -a '{}'", joined(wanted.choices));
+    case Wanted::nothing: break;
   }
   return "";
 }

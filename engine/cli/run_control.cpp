@@ -152,24 +152,12 @@ void RunControl::obey(const std::string& line) {
   try {
     const RunCommand command = parse_command(line);
     switch (command.kind) {
-      case RunCommand::pause:
-        run_.pause(true);
-        break;
-      case RunCommand::resume:
-        run_.pause(false);
-        break;
-      case RunCommand::step:
-        run_.step();
-        break;
-      case RunCommand::stop:
-        run_.stop();
-        break;
-      case RunCommand::checkpoint:
-        run_.checkpoint();
-        break;
-      case RunCommand::set:
-        run_.set(command.assignment);
-        break;
+      case RunCommand::pause: run_.pause(true); break;
+      case RunCommand::resume: run_.pause(false); break;
+      case RunCommand::step: run_.step(); break;
+      case RunCommand::stop: run_.stop(); break;
+      case RunCommand::checkpoint: run_.checkpoint(); break;
+      case RunCommand::set: run_.set(command.assignment); break;
     }
     report_.command_done(line);
   } catch (const Failure& failure) {

@@ -9,24 +9,18 @@ namespace fs = std::filesystem;
 
 ExitStatus exit_status(RunEnd end) {
   switch (end) {
-    case RunEnd::done:
-      return kDone;
-    case RunEnd::interrupted:
-      return kInterrupted;
-    case RunEnd::failed:
-      break;
+    case RunEnd::done: return kDone;
+    case RunEnd::interrupted: return kInterrupted;
+    case RunEnd::failed: break;
   }
   return kFailed;
 }
 
 std::string to_string(RunEnd end) {
   switch (end) {
-    case RunEnd::done:
-      return "done";
-    case RunEnd::interrupted:
-      return "interrupted";
-    case RunEnd::failed:
-      break;
+    case RunEnd::done: return "done";
+    case RunEnd::interrupted: return "interrupted";
+    case RunEnd::failed: break;
   }
   return "failed";
 }

@@ -1,5 +1,5 @@
-// All node and port types as data: what the checker works on. Comes from the registry, or from the JSON
-// that `rewardloom nodes --json` writes. No LibTorch.
+// All node and port types as data: what the checker works on. Comes from the registry, or from the
+// JSON that `rewardloom nodes --json` writes. No LibTorch.
 #pragma once
 #include <map>
 #include <string>
@@ -21,7 +21,8 @@ class Catalogue {
   const std::map<std::string, NodeDeclaration, std::less<>>& nodes() const { return nodes_; }
   const std::map<std::string, PortTypeDeclaration, std::less<>>& types() const { return types_; }
 
-  /// Node types that turn a `from` into a `to`: one required value input, a converter by their traits.
+  /// Node types that turn a `from` into a `to`: one required value input, a converter by their
+  /// traits.
   std::vector<std::string> converters(std::string_view from, std::string_view to) const;
 
   Json to_json() const;

@@ -190,7 +190,8 @@ std::optional<Fault> find_fault(const ParameterDeclaration& p, const Json& value
       if (choice.name == name) return std::nullopt;
       names.push_back(choice.name);
     }
-    return Fault{"param-choice", fmt::format("{} is none of {}", value.dump(), listed(names, "and"))};
+    return Fault{"param-choice",
+                 fmt::format("{} is none of {}", value.dump(), listed(names, "and"))};
   }
   if (p.kind == ParameterKind::integer || p.kind == ParameterKind::number) {
     if (auto text = range_fault(p, value)) return Fault{"param-range", *text};
@@ -198,8 +199,9 @@ std::optional<Fault> find_fault(const ParameterDeclaration& p, const Json& value
   if (p.kind == ParameterKind::list) {
     for (const Json& item : value) {
       if (!has_kind(p.element, item)) {
-        return Fault{"param-type", fmt::format("expects a list of which every item is {}, but holds {}",
-                                               article_kind(p.element), item.dump())};
+        return Fault{"param-type",
+                     fmt::format("expects a list of which every item is {}, but holds {}",
+                                 article_kind(p.element), item.dump())};
       }
     }
   }

@@ -1,5 +1,5 @@
-// What a node type says of itself, as plain data: the checker, the command line, the schema, the node
-// reference and the editor all read this and nothing else. No LibTorch.
+// What a node type says of itself, as plain data: the checker, the command line, the schema, the
+// node reference and the editor all read this and nothing else. No LibTorch.
 #pragma once
 #include <optional>
 #include <string>
@@ -21,11 +21,13 @@ struct PortDeclaration {
   Access access = Access::value;
   bool optional = false;
   bool variadic = false;
-  int at_least = 1;         ///< variadic inputs: how many edges must arrive
-  std::string same_as;      ///< outputs: the input whose handle this output passes on
-  bool gold = false;        ///< outputs: a gold reward, for measuring only
-  Json facts = Json::object();  ///< outputs: what is known before the run, e.g. {"group_size": "$group_size"}
-  Json needs = Json::object();  ///< inputs: what those facts must satisfy, e.g. {"group_size": {"min": 2}}
+  int at_least = 1;             ///< variadic inputs: how many edges must arrive
+  std::string same_as;          ///< outputs: the input whose handle this output passes on
+  bool gold = false;            ///< outputs: a gold reward, for measuring only
+  Json facts = Json::object();  ///< outputs: what is known before the run, e.g. {"group_size":
+                                ///< "$group_size"}
+  Json needs =
+      Json::object();  ///< inputs: what those facts must satisfy, e.g. {"group_size": {"min": 2}}
 };
 
 enum class ParameterKind { boolean, integer, number, text, choice, list, object };
@@ -41,7 +43,7 @@ struct ParameterDeclaration {
   std::string name;
   std::string doc;
   ParameterKind kind = ParameterKind::text;
-  Json default_value;        ///< null where `required` or where null is the default
+  Json default_value;  ///< null where `required` or where null is the default
   bool required = false;
   bool nullable = false;
   std::optional<double> min;
@@ -51,7 +53,8 @@ struct ParameterDeclaration {
   std::string unit;
   std::vector<ChoiceDeclaration> choices;
   ParameterKind element = ParameterKind::number;  ///< lists: the kind of an element
-  bool path = false;  ///< text: a file or folder, relative to the graph file or the working directory
+  bool path =
+      false;  ///< text: a file or folder, relative to the graph file or the working directory
 };
 
 /// An argument of a loss, handed in by the optimizer for each micro-batch (or carried by the term).
@@ -79,11 +82,11 @@ struct PresetDeclaration {
   Json params;
 };
 
-/// A parameter of a container that names one or more subgraphs. Its value is a text (one body), or a list
-/// of texts or of objects {"body": NAME, "with": {promoted parameter: value}, ...} (one body per entry).
-/// With `vary` and `values`, a body is compiled once per entry of the list parameter called `values`, and
-/// in each the promoted parameter whose name stands in the text parameter called `vary` takes that entry;
-/// if that text is empty or null, all copies are alike.
+/// A parameter of a container that names one or more subgraphs. Its value is a text (one body), or
+/// a list of texts or of objects {"body": NAME, "with": {promoted parameter: value}, ...} (one body
+/// per entry). With `vary` and `values`, a body is compiled once per entry of the list parameter
+/// called `values`, and in each the promoted parameter whose name stands in the text parameter
+/// called `vary` takes that entry; if that text is empty or null, all copies are alike.
 struct BodyDeclaration {
   std::string parameter;
   std::string vary;
@@ -92,10 +95,13 @@ struct BodyDeclaration {
 
 /// Facts about a node type that the planner uses.
 struct Traits {
-  bool pure = false;       ///< outputs depend on inputs and parameters only: cached while those stay
-  bool effect = false;     ///< worth running even if nobody reads its outputs (training, saving, metrics)
-  bool converter = false;  ///< offered by the checker where its input and output types would mend an edge
-  bool trains = false;     ///< an optimizer: gold rewards must not reach it, a loss must reach its model
+  bool pure = false;  ///< outputs depend on inputs and parameters only: cached while those stay
+  bool effect =
+      false;  ///< worth running even if nobody reads its outputs (training, saving, metrics)
+  bool converter =
+      false;  ///< offered by the checker where its input and output types would mend an edge
+  bool trains =
+      false;  ///< an optimizer: gold rewards must not reach it, a loss must reach its model
   bool evaluates = false;  ///< measures: gold rewards may end here
 };
 
@@ -110,7 +116,7 @@ struct NodeDeclaration {
   std::vector<ParameterDeclaration> params;
   std::vector<std::string> states;
   std::vector<LossArgumentDeclaration> loss_arguments;
-  std::vector<std::string> supplies;  ///< optimizers: loss arguments that they hand in
+  std::vector<std::string> supplies;    ///< optimizers: loss arguments that they hand in
   std::vector<BodyDeclaration> bodies;  ///< containers: the parameters that name subgraphs
   std::vector<RuleDeclaration> rules;
   std::vector<PresetDeclaration> presets;

@@ -166,21 +166,28 @@ void Node::configure(const Json& params) {
     if (declaration_.param(name) != nullptr) continue;
     std::vector<std::string> known;
     for (const ParameterDeclaration& p : declaration_.params) known.push_back(p.name);
-    throw Failure({Severity::error, "unknown-parameter", {"", "", name},
+    throw Failure({Severity::error,
+                   "unknown-parameter",
+                   {"", "", name},
                    fmt::format("{} has no parameter of this name", declaration_.id),
-                   known.empty() ? "it has none" : "its parameters are " + listed(known, "and"), {}});
+                   known.empty() ? "it has none" : "its parameters are " + listed(known, "and"),
+                   {}});
   }
   const Json* const preset = preset_params(declaration_, params);
   for (ParameterBase* parameter : parameters_) {
     const ParameterDeclaration& p = parameter->declaration();
     const bool given = params.contains(p.name);
-    const Json* value = given                                     ? &params[p.name]
+    const Json* value = given                                           ? &params[p.name]
                         : preset != nullptr && preset->contains(p.name) ? &(*preset)[p.name]
                                                                         : nullptr;
     if (value == nullptr) {
       if (p.required) {
-        throw Failure({Severity::error, "missing-parameter", {"", "", p.name}, "has no default",
-                       "set it: " + p.doc, {}});
+        throw Failure({Severity::error,
+                       "missing-parameter",
+                       {"", "", p.name},
+                       "has no default",
+                       "set it: " + p.doc,
+                       {}});
       }
       continue;
     }
@@ -203,8 +210,9 @@ void LossBatch::set(std::string name, at::Tensor value) {
 }
 
 bool LossBatch::has(std::string_view name) const {
-  return std::any_of(values_.begin(), values_.end(),
-                     [&](const auto& entry) { return entry.first == name && entry.second.defined(); });
+  return std::any_of(values_.begin(), values_.end(), [&](const auto& entry) {
+    return entry.first == name && entry.second.defined();
+  });
 }
 
 const at::Tensor& LossBatch::at(std::string_view name) const {

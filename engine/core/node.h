@@ -1,5 +1,5 @@
-// The node API: ports and parameters are members, declared once. A node is const while it runs; values
-// live in the Step, state in the run.
+// The node API: ports and parameters are members, declared once. A node is const while it runs;
+// values live in the Step, state in the run.
 #pragma once
 #include <array>
 #include <concepts>
@@ -62,8 +62,8 @@ struct OutputOptions {
   Json facts = Json::object();
 };
 
-// Whatever a member of a node does when the node is made is compiled once, in node.cpp: these headers
-// are read by every node.
+// Whatever a member of a node does when the node is made is compiled once, in node.cpp: these
+// headers are read by every node.
 namespace detail {
 struct InputKind {
   Access access = Access::value;
@@ -83,7 +83,8 @@ const OutputOptions& plain_output();
 /// A required value: `step[port]` is `const T&`.
 template <class T>
 struct Input {
-  Input(Node* node, const char* name, const char* doc, const InputOptions& options = detail::plain_input())
+  Input(Node* node, const char* name, const char* doc,
+        const InputOptions& options = detail::plain_input())
       : index(detail::add_input(node, PortTraits<T>::type(), name, doc, options, {})) {}
   const std::size_t index;
 };
@@ -91,7 +92,8 @@ struct Input {
 /// A value that may be missing: `step[port]` is `const T*`, null when not connected.
 template <class T>
 struct Optional {
-  Optional(Node* node, const char* name, const char* doc, const InputOptions& options = detail::plain_input())
+  Optional(Node* node, const char* name, const char* doc,
+           const InputOptions& options = detail::plain_input())
       : index(detail::add_input(node, PortTraits<T>::type(), name, doc, options,
                                 {.optional = true})) {}
   const std::size_t index;
@@ -248,7 +250,7 @@ struct ParameterType<Json> {
   static constexpr ParameterKind kind = ParameterKind::object;
 };
 template <class T>
-  requires std::is_enum_v<T>
+requires std::is_enum_v<T>
 struct ParameterType<T> {
   static constexpr ParameterKind kind = ParameterKind::choice;
 };
@@ -314,8 +316,7 @@ std::size_t choice_index(const Json& json, const ParameterShape& shape);
 
 template <class T>
 concept HasOwnValue = std::same_as<T, std::string> || std::same_as<T, std::vector<std::string>> ||
-                      std::same_as<T, std::vector<double>> ||
-                      std::same_as<T, std::vector<std::int64_t>>;
+    std::same_as<T, std::vector<double>> || std::same_as<T, std::vector<std::int64_t>>;
 
 template <class T>
 Json json_of(const T& value) {
@@ -367,8 +368,8 @@ struct Required {
 };
 inline constexpr Required required{0};
 
-/// A parameter of type bool, an integer, double, std::string, Json, an enumeration, a std::vector of
-/// those, or std::optional of one (then null is allowed). `epsilon()` is its value.
+/// A parameter of type bool, an integer, double, std::string, Json, an enumeration, a std::vector
+/// of those, or std::optional of one (then null is allowed). `epsilon()` is its value.
 template <class T>
 class Param final : public ParameterBase {
  public:
@@ -408,7 +409,8 @@ class Param final : public ParameterBase {
   T value_{};
 };
 
-/// Says that the parameter of that name holds subgraphs: `step.run(body, part, ...)`. See BodyDeclaration.
+/// Says that the parameter of that name holds subgraphs: `step.run(body, part, ...)`. See
+/// BodyDeclaration.
 struct Body {
   Body(Node* node, const char* parameter, const char* vary = "", const char* values = "");
   const std::size_t index;
@@ -416,8 +418,8 @@ struct Body {
 
 // ---- losses ----
 
-/// The arguments of one evaluation of a loss: tensors by name for the rows of one micro-batch, and the
-/// counts of the whole optimizer step, with which micro-batches add up.
+/// The arguments of one evaluation of a loss: tensors by name for the rows of one micro-batch, and
+/// the counts of the whole optimizer step, with which micro-batches add up.
 class LossBatch {
  public:
   void set(std::string name, at::Tensor value);
@@ -433,8 +435,8 @@ class LossBatch {
  public:
   /// Of losses on pairs; where it is not given, total_sequences counts the pairs.
   std::optional<double> total_pairs;
-  /// Of losses whose mean is over neither tokens, rows nor pairs: the sum of what it is over (weights,
-  /// labels, groups), which the loss's documentation names.
+  /// Of losses whose mean is over neither tokens, rows nor pairs: the sum of what it is over
+  /// (weights, labels, groups), which the loss's documentation names.
   std::optional<double> total_weight;
 };
 

@@ -228,20 +228,21 @@ FieldNames field_names(const PortType& type) {
   return list.names;
 }
 
-#define REWARDLOOM_VALUE(T, dims, doc, ...)                                 \
-  const PortType& PortTraits<T>::type() {                                   \
+#define REWARDLOOM_VALUE(T, dims, doc, ...)                                   \
+  const PortType& PortTraits<T>::type() {                                     \
     static const PortType type = value_type<T>(#T, dims, doc, ##__VA_ARGS__); \
-    return type;                                                            \
+    return type;                                                              \
   }
-#define REWARDLOOM_HANDLE(T, doc)                          \
-  const PortType& PortTraits<T>::type() {                  \
-    static const PortType type = handle_type(handle_name(#T), doc);     \
-    return type;                                           \
+#define REWARDLOOM_HANDLE(T, doc)                                   \
+  const PortType& PortTraits<T>::type() {                           \
+    static const PortType type = handle_type(handle_name(#T), doc); \
+    return type;                                                    \
   }
 
 REWARDLOOM_VALUE(Dataset, "P", "rows: id, text, reference answer, any further fields")
 REWARDLOOM_VALUE(Prompts, "P", "the rows that one iteration works on")
-REWARDLOOM_VALUE(Completions, "N,T", "sampled answers with tokens, kinds, groups, behaviour log-probs")
+REWARDLOOM_VALUE(Completions, "N,T",
+                 "sampled answers with tokens, kinds, groups, behaviour log-probs")
 REWARDLOOM_VALUE(LogProbs, "N,T", "log-probabilities of the sampled tokens", true)
 REWARDLOOM_VALUE(Rewards, "N", "one reward per row, named components, absent rows marked", true)
 REWARDLOOM_VALUE(TokenRewards, "N,T", "one reward per token", true)
@@ -273,8 +274,8 @@ REWARDLOOM_HANDLE(Encoder, "a model that gives features")
 const PortType& PortTraits<LossTerm>::type() {
   static const PortType type = [] {
     PortType t;
-    t.declaration = {"LossTerm", "a loss, evaluated inside an optimizer's micro-batches", "", false,
-                     false, {}};
+    t.declaration = {
+        "LossTerm", "a loss, evaluated inside an optimizer's micro-batches", "", false, false, {}};
     return t;
   }();
   return type;
@@ -290,8 +291,9 @@ std::vector<const PortType*> types_of() {
 std::vector<const PortType*> core_port_types() {
   return types_of<Dataset, Prompts, Completions, LogProbs, Rewards, TokenRewards, StepRewards,
                   Advantages, Values, Returns, Preferences, Tests, Verdicts, Images, Latents,
-                  Features, Trajectories, Metrics, Scalar, Text, TextRows, Table, LossTerm, Policy, ReferenceModel,
-                  RewardModel, ValueModel, Judge, Generator, Discriminator, Encoder>();
+                  Features, Trajectories, Metrics, Scalar, Text, TextRows, Table, LossTerm, Policy,
+                  ReferenceModel, RewardModel, ValueModel, Judge, Generator, Discriminator,
+                  Encoder>();
 }
 
 }  // namespace rewardloom

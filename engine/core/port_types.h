@@ -34,14 +34,14 @@ struct Prompts : Dataset {
 
 /// N sampled answers with all that is known of their sampling.
 struct Completions {
-  at::Tensor tokens;     ///< [N,T] int64: prompt left-padded, then the answer right-padded
-  at::Tensor kinds;      ///< [N,T] int8, TokenKind
-  at::Tensor prompt;     ///< [N] int64: index into the prompts
-  at::Tensor group;      ///< [N] int64: which rows are compared with each other
-  at::Tensor log_probs;  ///< [N,T] behaviour log-probs of the actions, 0 elsewhere
-  at::Tensor entropy;    ///< [N,T] of the sampling distribution; optional
-  at::Tensor finished;   ///< [N] bool: ended by itself (not cut at max_tokens)
-  std::vector<std::string> text;         ///< [N] the answer
+  at::Tensor tokens;              ///< [N,T] int64: prompt left-padded, then the answer right-padded
+  at::Tensor kinds;               ///< [N,T] int8, TokenKind
+  at::Tensor prompt;              ///< [N] int64: index into the prompts
+  at::Tensor group;               ///< [N] int64: which rows are compared with each other
+  at::Tensor log_probs;           ///< [N,T] behaviour log-probs of the actions, 0 elsewhere
+  at::Tensor entropy;             ///< [N,T] of the sampling distribution; optional
+  at::Tensor finished;            ///< [N] bool: ended by itself (not cut at max_tokens)
+  std::vector<std::string> text;  ///< [N] the answer
   std::vector<std::string> prompt_text;  ///< [N]
   std::vector<std::string> reference;    ///< [N] reference answer of the prompt, may be empty
   std::vector<Json> fields;              ///< [N] further fields of the prompt's row; optional
@@ -84,9 +84,10 @@ struct TokenRewards {
 };
 
 struct StepRewards {
-  at::Tensor rewards;     ///< [N,S]
-  at::Tensor boundaries;  ///< [N,S] int64: index of the step's last token, -1 where there is no step
-  at::Tensor group;       ///< [N] int64; optional
+  at::Tensor rewards;  ///< [N,S]
+  at::Tensor
+      boundaries;    ///< [N,S] int64: index of the step's last token, -1 where there is no step
+  at::Tensor group;  ///< [N] int64; optional
   std::int64_t batch = 0;
 };
 
@@ -240,9 +241,9 @@ void fields(FieldVisitor& v, Text& x);
 void fields(FieldVisitor& v, TextRows& x);
 void fields(FieldVisitor& v, Table& x);
 
-#define REWARDLOOM_PORT_TYPE(T)   \
-  template <>                     \
-  struct PortTraits<T> {          \
+#define REWARDLOOM_PORT_TYPE(T)    \
+  template <>                      \
+  struct PortTraits<T> {           \
     static const PortType& type(); \
   };
 REWARDLOOM_PORT_TYPE(Dataset)

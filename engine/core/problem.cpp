@@ -84,7 +84,8 @@ Problem problem_from_json(const Json& json) {
 Failure::Failure(Problem problem) : problem_(std::move(problem)), message_(format(problem_)) {}
 
 Failure::Failure(std::string code, std::string text, std::string help)
-    : Failure(Problem{Severity::error, std::move(code), {}, std::move(text), std::move(help), {}}) {}
+    : Failure(Problem{Severity::error, std::move(code), {}, std::move(text), std::move(help), {}}) {
+}
 
 Failure Failure::at(const Place& where) const {
   Problem p = problem_;

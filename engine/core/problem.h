@@ -1,4 +1,5 @@
-// One value for everything that can be wrong: a line in the terminal, an object in JSON, a badge in the editor.
+// One value for everything that can be wrong: a line in the terminal, an object in JSON, a badge in
+// the editor.
 #pragma once
 #include <cstdint>
 #include <exception>
@@ -57,7 +58,8 @@ class Failure : public std::exception {
   std::string message_;
 };
 
-/// The names among `known` that are nearest to `wrong` (edit distance), best first, at most `limit`.
+/// The names among `known` that are nearest to `wrong` (edit distance), best first, at most
+/// `limit`.
 std::vector<std::string> nearest(std::string_view wrong, const std::vector<std::string>& known,
                                  std::size_t limit = 3);
 /// "a", "a or b", "a, b or c".

@@ -1,5 +1,5 @@
-// Counter-based random numbers: what a draw is depends on where it is, never on what was drawn before.
-// Philox4x32-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+// Counter-based random numbers: what a draw is depends on where it is, never on what was drawn
+// before. Philox4x32-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 #pragma once
 #include <array>
 #include <cmath>

@@ -9,6 +9,11 @@ Registry::Registry() {
   for (const PortType* type : core_port_types()) add(*type);
 }
 
+std::string node_id_of_path(std::string_view path) {
+  const std::filesystem::path source(path);
+  return source.parent_path().filename().string() + "." + source.stem().string();
+}
+
 void Registry::add(const PortType& type) {
   catalogue_.add(type.declaration);
   types_[type.declaration.name] = &type;

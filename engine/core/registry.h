@@ -1,4 +1,5 @@
-// Node and port types by name. Nothing registers itself: whoever makes a registry calls register_all_nodes.
+// Node and port types by name. Nothing registers itself: whoever makes a registry calls
+// register_all_nodes.
 #pragma once
 #include <functional>
 #include <map>
@@ -41,20 +42,22 @@ class Registry {
   std::map<std::string, const PortType*, std::less<>> types_;
 };
 
+/// `family.name` of a source named nodes/<family>/<name>.cpp.
+std::string node_id_of_path(std::string_view path);
+
 }  // namespace rewardloom
 
 /// Ends a node's source: the class, its title, its source. The id comes from the path.
-#define REWARDLOOM_NODE(Class, title, source)                                    \
-  namespace rewardloom {                                                         \
-  void REWARDLOOM_NODE_REGISTER(Registry& registry);                             \
-  void REWARDLOOM_NODE_REGISTER(Registry& registry) {                            \
-    registry.add<Class>(REWARDLOOM_NODE_ID, title, source);                      \
-  }                                                                              \
+#define REWARDLOOM_NODE(Class, title, source)                      \
+  namespace rewardloom {                                           \
+  void register_##Class(Registry& registry);                       \
+  void register_##Class(Registry& registry) {                      \
+    registry.add<Class>(node_id_of_path(__FILE__), title, source); \
+  }                                                                \
   }
 
-/// Ends a plug-in of one or more nodes: REWARDLOOM_PLUGIN(registry.add<MyNode>("my.node", "title", "")).
-#define REWARDLOOM_PLUGIN(...)                                                   \
-  extern "C" int rewardloom_plugin_abi() { return rewardloom::kPluginAbi; }      \
-  extern "C" void rewardloom_plugin_register(rewardloom::Registry& registry) {   \
-    __VA_ARGS__;                                                                 \
-  }
+/// Ends a plug-in of one or more nodes: REWARDLOOM_PLUGIN(registry.add<MyNode>("my.node", "title",
+/// "")).
+#define REWARDLOOM_PLUGIN(...)                                              \
+  extern "C" int rewardloom_plugin_abi() { return rewardloom::kPluginAbi; } \
+  extern "C" void rewardloom_plugin_register(rewardloom::Registry& registry) { __VA_ARGS__; }

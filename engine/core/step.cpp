@@ -7,13 +7,18 @@
 namespace rewardloom {
 
 void Step::fail(std::string code, std::string text, std::string help) const {
-  throw Failure({Severity::error, std::move(code), {settings_.file, settings_.node, ""},
-                 std::move(text), std::move(help), iteration_});
+  throw Failure({Severity::error,
+                 std::move(code),
+                 {settings_.file, settings_.node, ""},
+                 std::move(text),
+                 std::move(help),
+                 iteration_});
 }
 
 void Step::refuse_handle(const HandleState* state, const std::string& wanted) const {
   fail("handle-kind",
-       fmt::format("needs a {}, but the handle names a {}", wanted, state ? state->kind() : "nothing"),
+       fmt::format("needs a {}, but the handle names a {}", wanted,
+                   state ? state->kind() : "nothing"),
        "connect a node that gives a " + wanted);
 }
 

@@ -25,23 +25,25 @@ struct StateHolder {
 
 /// How a container runs one of its bodies.
 struct BodyCall {
-  std::size_t part = 0;     ///< which body of the parameter (its position in the list)
-  std::int64_t index = 0;   ///< counts the calls within this firing
-  std::int64_t of = 1;      ///< how many calls a firing makes at most: inside the body the iteration,
-                            ///< and with it the random streams, is outer iteration * of + index
-  std::string branch;       ///< a name of its own for state and metrics; empty: shared by all calls
+  std::size_t part = 0;    ///< which body of the parameter (its position in the list)
+  std::int64_t index = 0;  ///< counts the calls within this firing
+  std::int64_t of = 1;  ///< how many calls a firing makes at most: inside the body the iteration,
+                        ///< and with it the random streams, is outer iteration * of + index
+  std::string branch;   ///< a name of its own for state and metrics; empty: shared by all calls
   std::uint64_t seed_offset = 0;  ///< added to the run's seed inside the body
 };
 using NamedValues = std::vector<std::pair<std::string, Value>>;
 
-/// What a run offers to the nodes. Implemented by the executor, and by `eval` and tests in a small form.
+/// What a run offers to the nodes. Implemented by the executor, and by `eval` and tests in a small
+/// form.
 class StepContext {
  public:
   virtual ~StepContext() = default;
   virtual void metric(std::string_view name, double value) = 0;
   virtual void alarm(std::string_view code, std::string_view text) = 0;
   virtual bool cancelled() const = 0;
-  /// The state called `name` of this node; made by `make` (and loaded from the checkpoint) at first.
+  /// The state called `name` of this node; made by `make` (and loaded from the checkpoint) at
+  /// first.
   virtual StateHolder& state(std::string_view name, const std::function<StateHolder()>& make) = 0;
   /// Calls function(0..count-1), several at once. The split must not depend on the thread count.
   virtual void parallel(std::size_t count, const std::function<void(std::size_t)>& function) = 0;
@@ -57,12 +59,14 @@ struct StepSettings {
   std::string run_dir;  ///< the run folder; empty outside a run
   c10::Device device{c10::kCPU};
   std::int64_t micro_batch = 0;  ///< rows that are worked on at once; 0: the node's choice
-  std::size_t bodies = 0;  ///< containers: how many plans the body parameter gave
-  std::vector<std::string> output_names;  ///< the declared outputs, then those of a container's bodies
+  std::size_t bodies = 0;        ///< containers: how many plans the body parameter gave
+  std::vector<std::string>
+      output_names;  ///< the declared outputs, then those of a container's bodies
 };
 
-/// A node whose set-up can fail for reasons that the checker does not see, such as a program that is
-/// missing. A run calls `prepare` once, before its first iteration; elsewhere it may not be called.
+/// A node whose set-up can fail for reasons that the checker does not see, such as a program that
+/// is missing. A run calls `prepare` once, before its first iteration; elsewhere it may not be
+/// called.
 class Prepares {
  public:
   /// Throws Failure.
@@ -72,7 +76,8 @@ class Prepares {
   ~Prepares() = default;
 };
 
-/// A path in a graph file: as it is if absolute, else beside that file, else in the working directory.
+/// A path in a graph file: as it is if absolute, else beside that file, else in the working
+/// directory.
 std::string path_from(const std::string& graph_file, const std::string& given);
 
 namespace detail {
@@ -203,8 +208,8 @@ class Step {
   }
   [[noreturn]] void fail(std::string code, std::string text, std::string help) const;
 
-  /// Runs one body of a container. The container's input ports that the body derives from are read by it
-  /// directly; its outputs come back under the body's output names.
+  /// Runs one body of a container. The container's input ports that the body derives from are read
+  /// by it directly; its outputs come back under the body's output names.
   NamedValues run(const Body& body, const BodyCall& call) {
     return context_.run_body(body.index, call);
   }
@@ -225,7 +230,8 @@ class Step {
   c10::Device device() const { return settings_.device; }
   std::int64_t micro_batch() const { return settings_.micro_batch; }
   const StepSettings& settings() const { return settings_; }
-  /// A path parameter: as it is if absolute, else beside the graph file, else in the working directory.
+  /// A path parameter: as it is if absolute, else beside the graph file, else in the working
+  /// directory.
   std::string path(const std::string& given) const;
 
   /// The raw ports, for containers and tests.

@@ -14,7 +14,8 @@ void Value::refuse(const PortType& wanted) const {
 
 namespace {
 
-/// Values are immutable: walking one never changes it, so the cast is safe for visitors that only read.
+/// Values are immutable: walking one never changes it, so the cast is safe for visitors that only
+/// read.
 void walk(const Value& value, FieldVisitor& visitor) {
   if (!value) throw Failure("no-value", "there is no value to read");
   if (value.type()->visit == nullptr) {
@@ -43,7 +44,8 @@ class Saver final : public FieldVisitor {
              FieldOptions options) override {
     if (!value.empty() || !options.optional) package.meta[name] = value;
   }
-  void rows(const char* name, std::vector<Json>& value, const char*, FieldOptions options) override {
+  void rows(const char* name, std::vector<Json>& value, const char*,
+            FieldOptions options) override {
     if (!value.empty() || !options.optional) package.meta[name] = value;
   }
   void numbers(const char* name, std::vector<double>& value, const char*, FieldOptions) override {
@@ -61,8 +63,7 @@ class Saver final : public FieldVisitor {
 
 class Loader final : public FieldVisitor {
  public:
-  Loader(const Package& package, std::string type)
-      : package_(package), type_(std::move(type)) {}
+  Loader(const Package& package, std::string type) : package_(package), type_(std::move(type)) {}
 
   void tensor(const char* name, at::Tensor& value, const char*, FieldOptions options) override {
     const auto it = package_.tensors.find(name);
@@ -87,16 +88,25 @@ class Loader final : public FieldVisitor {
     try {
       value = json->get<std::vector<std::string>>();
     } catch (const nlohmann::json::exception&) {
-      throw Failure({Severity::error, "bad-value", {"", "", name},
-                     fmt::format("field {} of {} must be a list of texts", name, type_), "", {}});
+      throw Failure({Severity::error,
+                     "bad-value",
+                     {"", "", name},
+                     fmt::format("field {} of {} must be a list of texts", name, type_),
+                     "",
+                     {}});
     }
   }
-  void rows(const char* name, std::vector<Json>& value, const char*, FieldOptions options) override {
+  void rows(const char* name, std::vector<Json>& value, const char*,
+            FieldOptions options) override {
     const Json* json = find(name, options);
     if (json == nullptr) return;
     if (!json->is_array()) {
-      throw Failure({Severity::error, "bad-value", {"", "", name},
-                     fmt::format("field {} of {} must be a list", name, type_), "", {}});
+      throw Failure({Severity::error,
+                     "bad-value",
+                     {"", "", name},
+                     fmt::format("field {} of {} must be a list", name, type_),
+                     "",
+                     {}});
     }
     value.assign(json->begin(), json->end());
   }
@@ -127,8 +137,12 @@ class Loader final : public FieldVisitor {
 
  private:
   [[noreturn]] void missing(const char* name) const {
-    throw Failure({Severity::error, "missing-field", {"", "", name},
-                   fmt::format("{} has no {}", type_, name), "give it in the file", {}});
+    throw Failure({Severity::error,
+                   "missing-field",
+                   {"", "", name},
+                   fmt::format("{} has no {}", type_, name),
+                   "give it in the file",
+                   {}});
   }
   const Json* find(const char* name, FieldOptions options) const {
     if (package_.meta.contains(name)) return &package_.meta[name];
@@ -261,7 +275,8 @@ Package to_package(const Value& value) {
 
 Value from_package(const PortType& type, const Package& package) {
   if (type.visit == nullptr) {
-    throw Failure("no-codec", fmt::format("a {} cannot be read from a file", type.declaration.name));
+    throw Failure("no-codec",
+                  fmt::format("a {} cannot be read from a file", type.declaration.name));
   }
   std::shared_ptr<void> object = type.make();
   Loader loader(package, type.declaration.name);

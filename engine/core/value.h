@@ -23,7 +23,8 @@ struct FieldOptions {
 };
 
 /// Walks over the fields of a value. Every port type describes itself once, with
-/// `void fields(FieldVisitor&, T&)`; codec, probes, memory accounting and shape checks derive from it.
+/// `void fields(FieldVisitor&, T&)`; codec, probes, memory accounting and shape checks derive from
+/// it.
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
@@ -48,7 +49,8 @@ class FieldVisitor {
 struct PortType {
   PortTypeDeclaration declaration;
   std::shared_ptr<void> (*make)() = nullptr;
-  void (*visit)(FieldVisitor&, void*) = nullptr;  ///< null for handles and terms: they have no codec
+  void (*visit)(FieldVisitor&,
+                void*) = nullptr;  ///< null for handles and terms: they have no codec
 };
 
 /// Specialised for each port type: `static const PortType& type()`.
@@ -84,10 +86,11 @@ class Value {
   std::shared_ptr<const void> data_;
 };
 
-/// The codec of every port type: tensors under their field names (`components.NAME` for named tensors),
-/// texts and everything else in the metadata. Throws Failure `no-codec` for handles.
+/// The codec of every port type: tensors under their field names (`components.NAME` for named
+/// tensors), texts and everything else in the metadata. Throws Failure `no-codec` for handles.
 Package to_package(const Value& value);
-/// The value back; missing required fields and shapes that contradict the symbolic sizes are refused.
+/// The value back; missing required fields and shapes that contradict the symbolic sizes are
+/// refused.
 Value from_package(const PortType& type, const Package& package);
 /// Bytes held by the value's tensors and texts.
 std::size_t size_in_bytes(const Value& value);

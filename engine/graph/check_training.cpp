@@ -10,8 +10,6 @@
 namespace rewardloom {
 namespace {
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 bool writes(const FlatNode& node) {
   for (std::size_t p = 0; p < node.edges.size(); ++p) {
     if ((*node.inputs)[p].access == Access::write && !node.edges[p].empty()) return true;

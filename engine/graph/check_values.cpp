@@ -10,8 +10,6 @@
 namespace rewardloom {
 namespace {
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 // ---- sizes ----
 
 /// Letters of extents that models and data sets fix: two of them may well be equal.

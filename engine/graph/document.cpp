@@ -126,14 +126,10 @@ Reference Reference::parse(std::string_view text) {
 
 std::string_view to_string(FailureAction action) {
   switch (action) {
-    case FailureAction::stop:
-      return "stop";
-    case FailureAction::skip_row:
-      return "skip_row";
-    case FailureAction::skip:
-      return "skip";
-    case FailureAction::retry:
-      return "retry";
+    case FailureAction::stop: return "stop";
+    case FailureAction::skip_row: return "skip_row";
+    case FailureAction::skip: return "skip";
+    case FailureAction::retry: return "retry";
   }
   return "stop";
 }

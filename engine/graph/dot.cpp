@@ -9,8 +9,6 @@
 namespace rewardloom {
 namespace {
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 std::string escaped(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {

@@ -15,6 +15,9 @@
 
 namespace rewardloom {
 
+/// An index of the flat graph as one of a container.
+inline std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
 /// Problems with the place in the file to which they belong, so that they can be put in its order.
 class ProblemList {
  public:

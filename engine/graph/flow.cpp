@@ -15,8 +15,6 @@ namespace {
 
 using Successors = std::vector<std::vector<int>>;
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 /// Positions in an order that respects the edges, the first in the file first; nodes that are in a
 /// cycle or behind one are missing.
 std::vector<int> topological_order(const Successors& successors) {

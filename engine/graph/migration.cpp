@@ -66,9 +66,7 @@ void rename_port(Json& nodes, Json& body, const MigrationStep& step) {
 
 void apply_to_node(Json& node, const MigrationStep& step) {
   switch (step.kind) {
-    case MigrationKind::rename_node_key:
-      rename(node, step.from, step.to);
-      break;
+    case MigrationKind::rename_node_key: rename(node, step.from, step.to); break;
     case MigrationKind::rename_type:
       if (has_type(node, step.from)) node["type"] = step.to;
       break;
@@ -78,8 +76,7 @@ void apply_to_node(Json& node, const MigrationStep& step) {
       }
       break;
     case MigrationKind::rename_key:
-    case MigrationKind::rename_port:
-      break;
+    case MigrationKind::rename_port: break;
   }
 }
 

@@ -14,8 +14,6 @@
 namespace rewardloom {
 namespace {
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 /// Turns the levels of a flat graph into plans, the bodies of containers first.
 class PlanMaker {
  public:

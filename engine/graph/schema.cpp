@@ -18,19 +18,13 @@ Json described(Json schema, const std::string& doc) {
 
 Json kind_schema(ParameterKind kind) {
   switch (kind) {
-    case ParameterKind::boolean:
-      return {{"type", "boolean"}};
-    case ParameterKind::integer:
-      return {{"type", "integer"}};
-    case ParameterKind::number:
-      return {{"type", "number"}};
+    case ParameterKind::boolean: return {{"type", "boolean"}};
+    case ParameterKind::integer: return {{"type", "integer"}};
+    case ParameterKind::number: return {{"type", "number"}};
     case ParameterKind::text:
-    case ParameterKind::choice:
-      return {{"type", "string"}};
-    case ParameterKind::list:
-      return {{"type", "array"}};
-    case ParameterKind::object:
-      return Json::object();
+    case ParameterKind::choice: return {{"type", "string"}};
+    case ParameterKind::list: return {{"type", "array"}};
+    case ParameterKind::object: return Json::object();
   }
   return Json::object();
 }

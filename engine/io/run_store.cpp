@@ -87,12 +87,9 @@ void prepare_schema(Database& database, const std::filesystem::path& path) {
 
 std::string_view pragma_of(Fsync fsync) {
   switch (fsync) {
-    case Fsync::off:
-      return "OFF";
-    case Fsync::normal:
-      return "NORMAL";
-    case Fsync::full:
-      return "FULL";
+    case Fsync::off: return "OFF";
+    case Fsync::normal: return "NORMAL";
+    case Fsync::full: return "FULL";
   }
   return "NORMAL";
 }

@@ -17,7 +17,7 @@ namespace rewardloom {
 
 namespace {
 
-constexpr std::size_t gather_bytes = std::size_t{64} << 10;
+constexpr std::size_t kGatherSummaries = std::size_t{64} << 10;
 
 constexpr std::array<std::uint32_t, 256> crc32c_table() {
   std::array<std::uint32_t, 256> table{};
@@ -188,7 +188,7 @@ void TensorBoardWriter::event(std::string_view payload) {
   append_raw(pending_, masked(crc32c(length)));
   pending_ += payload;
   append_raw(pending_, masked(crc32c(payload)));
-  if (pending_.size() >= gather_bytes) flush();
+  if (pending_.size() >= kGatherSummaries) flush();
 }
 
 void TensorBoardWriter::scalar(std::string_view tag, std::int64_t step, double value,

@@ -16,7 +16,7 @@ namespace rewardloom {
 
 namespace {
 
-constexpr std::size_t gather_bytes = std::size_t{256} << 10;
+constexpr std::size_t kGatherEvents = std::size_t{256} << 10;
 
 // Nanoseconds are kept, as three digits after the microsecond.
 double rounded(double microseconds) { return std::round(microseconds * 1000) / 1000; }
@@ -57,7 +57,7 @@ void TraceFile::append_locked(std::string_view text, bool always) {
   pending_ += '\n';
   pending_ += text;
   first_ = false;
-  if (pending_.size() >= gather_bytes) flush_locked();
+  if (pending_.size() >= kGatherEvents) flush_locked();
 }
 
 void TraceFile::name_process(std::string_view name) {
@@ -78,7 +78,8 @@ void TraceFile::name_thread(std::int64_t thread, std::string_view name) {
          true);
 }
 
-// Spans come by the ten thousand: they are put together without a JSON object, in a third of a microsecond.
+// Spans come by the ten thousand: they are put together without a JSON object, in a third of a
+// microsecond.
 void TraceFile::add(const TraceSpan& span) {
   if (!span.args.is_null() || !is_plain(span.name) || !is_plain(span.category)) {
     return add_with_args(span);
@@ -87,9 +88,10 @@ void TraceFile::add(const TraceSpan& span) {
   const auto duration = static_cast<std::int64_t>(std::llround(span.duration_us * 1000));
   fmt::memory_buffer text;
   const auto out = std::back_inserter(text);
-  fmt::format_to(out, R"({{"name":"{}","cat":"{}","ph":"X","pid":{},"tid":{},"ts":{}.{:03},"dur":{}.{:03})",
-                 span.name, span.category, process_, span.thread, start / 1000, start % 1000,
-                 duration / 1000, duration % 1000);
+  fmt::format_to(
+      out, R"({{"name":"{}","cat":"{}","ph":"X","pid":{},"tid":{},"ts":{}.{:03},"dur":{}.{:03})",
+      span.name, span.category, process_, span.thread, start / 1000, start % 1000, duration / 1000,
+      duration % 1000);
   if (span.iteration >= 0) fmt::format_to(out, R"(,"args":{{"iteration":{}}})", span.iteration);
   text.push_back('}');
   const std::scoped_lock lock(mutex_);

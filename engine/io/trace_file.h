@@ -21,7 +21,8 @@ struct TraceSpan {
   double start_us = 0;
   double duration_us = 0;
   Json args = nullptr;
-  std::int64_t iteration = -1;  ///< shown as the only argument if there are no `args`; -1: not at all
+  std::int64_t iteration =
+      -1;  ///< shown as the only argument if there are no `args`; -1: not at all
 };
 
 /// Safe for many threads. Beyond `max_bytes`, or once the disk refuses, events are dropped and

@@ -25,9 +25,10 @@ c10::Device parse_device(const std::string& text) {
   const int count = guard.deviceCount();
   const int index = device->has_index() ? device->index() : 0;
   if (index >= count) {
-    throw Failure("device", fmt::format("{} was asked for, but this machine has {} of that kind",
-                                        text, count),
-                  "use --device cpu");
+    throw Failure(
+        "device",
+        fmt::format("{} was asked for, but this machine has {} of that kind", text, count),
+        "use --device cpu");
   }
   return c10::Device(device->type(), static_cast<c10::DeviceIndex>(index));
 }

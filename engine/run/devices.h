@@ -1,5 +1,6 @@
-// Where nodes run: streams and events of accelerators, written on LibTorch's device-generic interface, so
-// that the same code serves CUDA, other accelerators, and the CPU (which needs neither).
+// Where nodes run: streams and events of accelerators, written on LibTorch's device-generic
+// interface, so that the same code serves CUDA, other accelerators, and the CPU (which needs
+// neither).
 #pragma once
 #include <c10/core/Device.h>
 #include <c10/core/Event.h>

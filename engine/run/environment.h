@@ -29,12 +29,12 @@ struct Environment {
   const Registry& registry;
   StateStore& states;
   DeviceStreams& streams;
-  Recorder* recorder = nullptr;     ///< null: nothing is written down
+  Recorder* recorder = nullptr;  ///< null: nothing is written down
   RunListener* listener = nullptr;
   Watchdog* watchdog = nullptr;
-  std::string file;                 ///< the graph file, for messages and relative paths
+  std::string file;  ///< the graph file, for messages and relative paths
   std::string run_dir;
-  c10::Device device{c10::kCPU};    ///< of nodes without a placement
+  c10::Device device{c10::kCPU};       ///< of nodes without a placement
   std::atomic<bool> cancelled{false};  ///< set to make nodes give up
 };
 

@@ -123,9 +123,9 @@ EvaluateResult evaluate_node(const Registry& registry, const Node& node, const P
   LoneContext context(declaration.id);
   const at::NoGradGuard no_gradients;
   EvaluateResult result;
-  const std::vector<Package> updates =
-      declaration.states.empty() ? std::vector<Package>{}
-                                 : updates_from_keys(registry, declaration, inputs);
+  const std::vector<Package> updates = declaration.states.empty()
+                                           ? std::vector<Package>{}
+                                           : updates_from_keys(registry, declaration, inputs);
   if (updates.empty()) fire(registry, node, inputs, options, context, result.outputs);
   for (std::size_t u = 0; u < updates.size(); ++u) {
     EvaluateOptions now = options;

@@ -33,9 +33,9 @@ struct EvaluateResult {
 /// (`mask`, `group`) goes to every port that other keys name. For completions `mask` stands for
 /// `kinds`, action where it is true, and for step rewards for `boundaries`. One tensor for a
 /// variadic port with a dimension too many is its edges; for a node with state it is the updates in
-/// order: the node fires once for each, and outputs are stacked. A loss takes its arguments by name, and the scalars
-/// total_tokens, total_sequences, total_pairs and total_weight. Failure `unknown-input`, `ambiguous-input`, `missing-input`,
-/// `bad-shape`, and those of the node.
+/// order: the node fires once for each, and outputs are stacked. A loss takes its arguments by
+/// name, and the scalars total_tokens, total_sequences, total_pairs and total_weight. Failure
+/// `unknown-input`, `ambiguous-input`, `missing-input`, `bad-shape`, and those of the node.
 EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,
                         const Package& inputs, const EvaluateOptions& options = {});
 

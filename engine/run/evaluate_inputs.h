@@ -12,8 +12,8 @@
 namespace rewardloom {
 
 /// The inputs of each update: a tensor called as a port that has one dimension more than the port's
-/// main field ([U,N] for [N]) holds U updates in order; everything else goes to all of them. Empty if
-/// there is no such tensor.
+/// main field ([U,N] for [N]) holds U updates in order; everything else goes to all of them. Empty
+/// if there is no such tensor.
 std::vector<Package> updates_from_keys(const Registry& registry, const NodeDeclaration& node,
                                        const Package& inputs);
 

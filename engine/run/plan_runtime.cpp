@@ -47,8 +47,12 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     if (environment.listener) environment.listener->metric(owner_.recorded_, full, value);
   }
   void alarm(std::string_view code, std::string_view text) override {
-    report({Severity::warning, std::string(code), {settings.file, settings.node, ""},
-            std::string(text), "", owner_.recorded_});
+    report({Severity::warning,
+            std::string(code),
+            {settings.file, settings.node, ""},
+            std::string(text),
+            "",
+            owner_.recorded_});
   }
   bool cancelled() const override {
     return owner_.environment_.cancelled || watched->expired || owner_.failed_;
@@ -79,7 +83,9 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   }
   void fail_row(std::int64_t row, std::string_view reason) override {
     if (plan.on_error.action != FailureAction::skip_row) {
-      throw Failure({Severity::error, "row-failed", {settings.file, settings.node, ""},
+      throw Failure({Severity::error,
+                     "row-failed",
+                     {settings.file, settings.node, ""},
                      fmt::format("row {}: {}", row, reason),
                      "set the node's on_error to skip_row to go on without such rows",
                      owner_.recorded_});
@@ -228,7 +234,8 @@ void PlanRuntime::fire_chain(int index) {
     if (failed_) return;
     int next = -1;
     for (const int successor : node.plan.successors) {
-      if (pending_[static_cast<std::size_t>(successor)].fetch_sub(1, std::memory_order_acq_rel) != 1) {
+      if (pending_[static_cast<std::size_t>(successor)].fetch_sub(1, std::memory_order_acq_rel) !=
+          1) {
         continue;
       }
       nodes_[static_cast<std::size_t>(successor)]->ready_at = node.end;
@@ -328,9 +335,10 @@ void PlanRuntime::run_node(NodeRuntime& node) {
   }
   const double seconds = static_cast<double>(steady_nanoseconds() - begin) * 1e-9;
   if (node.plan.deadline > 0 && seconds > node.plan.deadline) {
-    throw Failure("node-deadline", fmt::format("ran for {:.2f} s, its deadline is {:g} s", seconds,
-                                               node.plan.deadline),
-                  "raise its deadline, or make it do less");
+    throw Failure(
+        "node-deadline",
+        fmt::format("ran for {:.2f} s, its deadline is {:g} s", seconds, node.plan.deadline),
+        "raise its deadline, or make it do less");
   }
   deliver(node, seconds);
 }
@@ -350,9 +358,12 @@ void PlanRuntime::deliver(NodeRuntime& node, double seconds) {
     Value& value = node.outputs[i];
     const auto slot = static_cast<std::size_t>(node.plan.outputs[i].slot);
     if (!value && plan_.slots[slot].readers > 0 && node.plan.bodies.empty()) {
-      throw Failure({Severity::error, "output-missing", {"", "", node.plan.outputs[i].name},
+      throw Failure({Severity::error,
+                     "output-missing",
+                     {"", "", node.plan.outputs[i].name},
                      "the node gave nothing there, but other nodes read it",
-                     "report this: the node must set the output or fail", {}});
+                     "report this: the node must set the output or fail",
+                     {}});
     }
     if (value) observe(node, i, value);
     // Walking a value costs a microsecond: only where the node took long enough to hide it.
@@ -373,10 +384,14 @@ void PlanRuntime::observe(NodeRuntime& node, std::size_t output, const Value& va
   const PlanSlot& slot = plan_.slots[static_cast<std::size_t>(node.plan.outputs[output].slot)];
   if (slot.probe) {
     if (const std::string bad = first_nonfinite(value); !bad.empty()) {
-      throw Failure({Severity::error, "not-finite", {"", "", node.plan.outputs[output].name},
-                     fmt::format("{} is not a finite number", bad),
-                     "a row that cannot be scored must be absent; look at what this node divides by "
-                     "or takes the logarithm of", {}});
+      throw Failure(
+          {Severity::error,
+           "not-finite",
+           {"", "", node.plan.outputs[output].name},
+           fmt::format("{} is not a finite number", bad),
+           "a row that cannot be scored must be absent; look at what this node divides by "
+           "or takes the logarithm of",
+           {}});
     }
     if (recorder) {
       recorder->probe(recorded_, node.settings.node, node.plan.outputs[output].name, value);
@@ -415,8 +430,8 @@ void PlanRuntime::wait_for_device(int node) {
   parked_.push_back(node);
 }
 
-/// Nodes that wait for a device are looked at from the thread that runs the iteration, so that no worker
-/// is blocked by them.
+/// Nodes that wait for a device are looked at from the thread that runs the iteration, so that no
+/// worker is blocked by them.
 void PlanRuntime::poll_devices() {
   for (;;) {
     std::vector<int> waiting;
@@ -487,7 +502,8 @@ PlanRuntime& PlanRuntime::body_runtime(NodeRuntime& node, const PlanBody& body,
   return *runtime;
 }
 
-NamedValues PlanRuntime::run_body(NodeRuntime& node, std::size_t declaration, const BodyCall& call) {
+NamedValues PlanRuntime::run_body(NodeRuntime& node, std::size_t declaration,
+                                  const BodyCall& call) {
   for (const PlanBody& body : node.plan.bodies) {
     if (body.declaration != static_cast<int>(declaration) ||
         body.part != static_cast<int>(call.part)) {
@@ -510,7 +526,8 @@ NamedValues PlanRuntime::run_body(NodeRuntime& node, std::size_t declaration, co
     }
     return named;
   }
-  throw Failure("no-body", fmt::format("there is no body {} of parameter {}", call.part, declaration),
+  throw Failure("no-body",
+                fmt::format("there is no body {} of parameter {}", call.part, declaration),
                 "report this: the container asked for a body that the graph does not have");
 }
 

@@ -24,8 +24,9 @@ class Ready;
 
 /// Where a runtime stands inside its run.
 struct RuntimeScope {
-  std::string plan_prefix;     ///< what the names of the plan's nodes start with ("sweep")
-  std::string display_prefix;  ///< what they are shown and stored under instead ("sweep[shape=par]")
+  std::string plan_prefix;  ///< what the names of the plan's nodes start with ("sweep")
+  std::string
+      display_prefix;  ///< what they are shown and stored under instead ("sweep[shape=par]")
 };
 
 class PlanRuntime {
@@ -37,8 +38,8 @@ class PlanRuntime {
   PlanRuntime& operator=(const PlanRuntime&) = delete;
 
   /// Fires every node once. `inputs` are the values for plan.inputs; gives those of plan.outputs.
-  /// `iteration` is what the nodes see, `recorded` the run's own under which things are written down.
-  /// Throws the first Failure of a node (iteration and node named).
+  /// `iteration` is what the nodes see, `recorded` the run's own under which things are written
+  /// down. Throws the first Failure of a node (iteration and node named).
   std::vector<Value> run(const std::vector<Value>& inputs, std::int64_t iteration,
                          std::int64_t recorded, std::uint64_t seed);
 

@@ -64,14 +64,17 @@ std::vector<std::int64_t> reservoir(std::int64_t rows, int count, const RandomKe
       kept.push_back(row);
       continue;
     }
-    const auto place = random.at(static_cast<std::uint64_t>(row)).below(static_cast<std::uint64_t>(row) + 1);
+    const auto place =
+        random.at(static_cast<std::uint64_t>(row)).below(static_cast<std::uint64_t>(row) + 1);
     if (place < static_cast<std::uint64_t>(count)) kept[place] = row;
   }
   std::sort(kept.begin(), kept.end());
   return kept;
 }
 
-Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(std::to_string(value)); }
+Json number_json(double value) {
+  return std::isfinite(value) ? Json(value) : Json(std::to_string(value));
+}
 
 Json row_json(const at::Tensor& tensor, std::int64_t row) {
   const at::Tensor one = tensor.select(0, row).to(at::kCPU, at::kDouble).contiguous();
@@ -132,7 +135,8 @@ std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches
     if (fields.group.defined()) json["group"] = fields.group[row].item<std::int64_t>();
     if (fields.absent.defined() && fields.absent[row].item<bool>()) json["absent"] = true;
     for (const auto& [name, tensor] : fields.numbers_found) {
-      if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0)) json[name] = row_json(tensor, row);
+      if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0))
+        json[name] = row_json(tensor, row);
     }
     SampleRow sample;
     sample.row = row;

@@ -34,12 +34,13 @@ class BatchTexts {
   std::deque<Value> kept_;
 };
 
-/// `count` rows of the value chosen by a seeded reservoir (Vitter's algorithm R), in order of their rows:
-/// prompt and completion where the batch is known, scalars, components and per-token values.
+/// `count` rows of the value chosen by a seeded reservoir (Vitter's algorithm R), in order of their
+/// rows: prompt and completion where the batch is known, scalars, components and per-token values.
 std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
                                    const RandomKey& key);
 
-/// The first non-finite number of the value's main field, as "row 3" or "row 3, token 5"; "" if none.
+/// The first non-finite number of the value's main field, as "row 3" or "row 3, token 5"; "" if
+/// none.
 std::string first_nonfinite(const Value& value);
 
 }  // namespace rewardloom

@@ -39,7 +39,8 @@ struct Recorder::Implementation {
       : options(o), store(o.folder / "run.db"), start(std::chrono::steady_clock::now()) {
     if (options.resumed_at) store.truncate_after(*options.resumed_at);
     if (options.tensorboard) {
-      board = std::make_unique<TensorBoardWriter>(options.folder / "tensorboard", options.resumed_at);
+      board =
+          std::make_unique<TensorBoardWriter>(options.folder / "tensorboard", options.resumed_at);
     }
     if (options.trace) {
       trace = std::make_unique<TraceFile>(options.folder / "trace.json");
@@ -130,9 +131,9 @@ void Recorder::Implementation::write(const ProbeWork& work) {
     store.add(row);
   }
   const std::uint64_t stream = hash_name(work.node + "." + work.port);
-  for (SampleRow& row : sample_rows(work.value, batches, options.samples,
-                                    RandomKey{options.seed, stream,
-                                              static_cast<std::uint64_t>(work.iteration)})) {
+  for (SampleRow& row :
+       sample_rows(work.value, batches, options.samples,
+                   RandomKey{options.seed, stream, static_cast<std::uint64_t>(work.iteration)})) {
     row.iteration = work.iteration;
     row.node = work.node;
     row.port = work.port;

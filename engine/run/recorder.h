@@ -1,6 +1,6 @@
-// What a run writes down. Nodes and probes hand over values, which are immutable; a thread of its own
-// turns them into rows. Metrics, alarms and events are always kept; samples and spans give way when the
-// disk is slow, and that is counted.
+// What a run writes down. Nodes and probes hand over values, which are immutable; a thread of its
+// own turns them into rows. Metrics, alarms and events are always kept; samples and spans give way
+// when the disk is slow, and that is counted.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -26,7 +26,7 @@ struct RecorderOptions {
   int bins = 64;                 ///< of a histogram
   bool tensorboard = true;
   bool trace = true;
-  std::uint64_t seed = 0;        ///< of the choice of samples
+  std::uint64_t seed = 0;          ///< of the choice of samples
   std::size_t queue_limit = 4096;  ///< values and spans that may wait; more are dropped and counted
   std::optional<std::int64_t> resumed_at;
   std::function<void()> before_write;  ///< tests make the disk slow with it
@@ -57,7 +57,8 @@ class Recorder {
   void node(NodeRow row);
   void spans(std::int64_t iteration, std::vector<Span> spans);
 
-  /// Waits until all that was handed over is in the store and committed. Throws what the thread met.
+  /// Waits until all that was handed over is in the store and committed. Throws what the thread
+  /// met.
   void flush();
   /// flush(), then closes the files.
   void close();

@@ -48,8 +48,8 @@ CheckFailed::CheckFailed(std::vector<Problem> problems)
     : Failure("graph-errors", all_text(problems)), problems_(std::move(problems)) {}
 
 void prepare_process() {
-  // A fixed threshold: large tensors go back to the system when they are freed. glibc would raise it to
-  // their size and keep ten of them.
+  // A fixed threshold: large tensors go back to the system when they are freed. glibc would raise
+  // it to their size and keep ten of them.
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
   at::set_num_threads(1);
   // OpenBLAS keeps a pool of its own that LibTorch's setting does not reach.
@@ -257,12 +257,9 @@ std::vector<NodeRow> summed(std::vector<NodeRow> rows, const std::vector<NodeRow
 }
 
 Json node_row_json(const NodeRow& row) {
-  return {{"node", row.node},
-          {"firings", row.firings},
-          {"seconds", row.seconds},
-          {"waiting_seconds", row.waiting_seconds},
-          {"failures", row.failures},
-          {"bytes", row.bytes}};
+  return {{"node", row.node},         {"firings", row.firings},
+          {"seconds", row.seconds},   {"waiting_seconds", row.waiting_seconds},
+          {"failures", row.failures}, {"bytes", row.bytes}};
 }
 
 }  // namespace

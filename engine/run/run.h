@@ -22,13 +22,13 @@ struct RunOptions {
   std::optional<std::int64_t> iterations;
   std::optional<std::uint64_t> seed;
   std::string device = "cpu";
-  int threads = 0;                      ///< 0: the graph's setting, else all processors
+  int threads = 0;                        ///< 0: the graph's setting, else all processors
   std::filesystem::path parent = "runs";  ///< where the run folder is made
-  std::filesystem::path folder;         ///< resume: the run folder
+  std::filesystem::path folder;           ///< resume: the run folder
   bool resume = false;
   bool record = true;
-  double patience = 30;                 ///< seconds after which a node is called slow
-  std::vector<std::string> plugins;     ///< remembered in run.json
+  double patience = 30;              ///< seconds after which a node is called slow
+  std::vector<std::string> plugins;  ///< remembered in run.json
 };
 
 enum class RunEnd { done, interrupted, failed };
@@ -48,7 +48,8 @@ class Run {
  public:
   /// Checks and compiles; opens the run folder or the one to be resumed. Throws Failure; what the
   /// checker found is in `problems` of CheckFailed.
-  Run(Document document, const Registry& registry, RunOptions options, RunObserver* observer = nullptr);
+  Run(Document document, const Registry& registry, RunOptions options,
+      RunObserver* observer = nullptr);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -68,8 +69,8 @@ class Run {
   const std::filesystem::path& folder() const { return folder_; }
   const RunInfo& info() const { return info_; }
   const Plan& plan() const;
-  /// Counts and times of all nodes since the run began. Between iterations only: from the observer's
-  /// calls on the thread of execute(), or after it.
+  /// Counts and times of all nodes since the run began. Between iterations only: from the
+  /// observer's calls on the thread of execute(), or after it.
   std::vector<NodeRow> node_rows() const;
   /// The nodes that run now; from any thread.
   std::vector<std::string> running_nodes() const;
@@ -118,9 +119,9 @@ class CheckFailed : public Failure {
   std::vector<Problem> problems_;
 };
 
-/// To be called first in a program. Sets LibTorch's and OpenBLAS's own thread counts to 1: parallelism
-/// comes from oneTBB, in splits that do not depend on the thread count, so that results do not either.
-/// Makes the allocator give large tensors back as soon as they are freed.
+/// To be called first in a program. Sets LibTorch's and OpenBLAS's own thread counts to 1:
+/// parallelism comes from oneTBB, in splits that do not depend on the thread count, so that results
+/// do not either. Makes the allocator give large tensors back as soon as they are freed.
 void prepare_process();
 
 }  // namespace rewardloom

@@ -57,9 +57,10 @@ std::string folder_name(const std::string& graph_name) {
   for (const char c : graph_name) {
     name += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ? c : '-';
   }
-  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
-  return fmt::format("{}-{:%Y%m%d-%H%M%S}", name.empty() ? "run" : name, fmt::localtime(
-                         std::chrono::system_clock::to_time_t(now)));
+  const auto now =
+      std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  return fmt::format("{}-{:%Y%m%d-%H%M%S}", name.empty() ? "run" : name,
+                     fmt::localtime(std::chrono::system_clock::to_time_t(now)));
 }
 
 }  // namespace
@@ -73,9 +74,10 @@ fs::path make_run_folder(const fs::path& parent, const std::string& graph_name) 
       if (fs::create_directory(folder)) return folder;
     }
   } catch (const fs::filesystem_error& error) {
-    throw Failure("run-folder", fmt::format("{} cannot hold a run folder: {}", parent.string(),
-                                            error.code().message()),
-                  "choose another place with --out");
+    throw Failure(
+        "run-folder",
+        fmt::format("{} cannot hold a run folder: {}", parent.string(), error.code().message()),
+        "choose another place with --out");
   }
 }
 
@@ -86,7 +88,8 @@ void write_run_info(const fs::path& folder, const RunInfo& info) {
 RunInfo read_run_info(const fs::path& folder) {
   std::ifstream file(folder / "run.json");
   if (!file) {
-    throw Failure("run-folder", fmt::format("{} is no run folder: it has no run.json", folder.string()),
+    throw Failure("run-folder",
+                  fmt::format("{} is no run folder: it has no run.json", folder.string()),
                   "name a folder that `rewardloom run` has made");
   }
   try {
@@ -99,10 +102,15 @@ RunInfo read_run_info(const fs::path& folder) {
 
 void write_graph(const fs::path& folder, const Document& document, const Plan& plan) {
   Document resolved = document;
+  bool all_filled_in = true;
   for (GraphNode& node : resolved.nodes) {
     const int index = plan.node_index(node.name);
-    if (index >= 0) node.params = plan.nodes[static_cast<std::size_t>(index)].params;
+    if (index >= 0)
+      node.params = plan.nodes[static_cast<std::size_t>(index)].params;
+    else
+      all_filled_in = false;
   }
+  if (all_filled_in) resolved.parameters = Json::object();  // nothing reads them any more
   resolved.save(folder / "graph.json");
 }
 

@@ -1,4 +1,5 @@
-// The folder of a run: graph.json, run.json, run.db, checkpoints/, models/, trace.json, tensorboard/.
+// The folder of a run: graph.json, run.json, run.db, checkpoints/, models/, trace.json,
+// tensorboard/.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -16,11 +17,11 @@ struct RunInfo {
   std::string device;
   int threads = 0;
   std::int64_t iterations = 0;
-  std::string state;       ///< running, done, failed, interrupted
+  std::string state;           ///< running, done, failed, interrupted
   std::int64_t completed = 0;  ///< iterations
-  double started = 0;      ///< Unix seconds
-  double seconds = 0;      ///< of work, over all resumptions
-  Json problem;            ///< of a failed run
+  double started = 0;          ///< Unix seconds
+  double seconds = 0;          ///< of work, over all resumptions
+  Json problem;                ///< of a failed run
   std::string version;
   std::string libtorch;
   std::vector<std::string> plugins;  ///< absolute paths

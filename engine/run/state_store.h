@@ -1,4 +1,5 @@
-// All state of a run by its key ("node/state"): made on first use, loaded from a checkpoint when resuming.
+// All state of a run by its key ("node/state"): made on first use, loaded from a checkpoint when
+// resuming.
 #pragma once
 #include <map>
 #include <mutex>

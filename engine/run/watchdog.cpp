@@ -63,8 +63,8 @@ std::string who_waits(const WatchedNode& node) {
 }
 
 Problem problem_of(const WatchedNode& node, std::string code, std::string text, std::string help) {
-  return {Severity::warning, std::move(code), {"", node.name, ""}, std::move(text), std::move(help),
-          {}};
+  return {Severity::warning, std::move(code), {"", node.name, ""},
+          std::move(text),   std::move(help), {}};
 }
 
 }  // namespace
@@ -75,18 +75,17 @@ void Watchdog::look_at(WatchedNode& node, std::int64_t now) {
   const double seconds = static_cast<double>(now - started) * 1e-9;
   if (node.deadline > 0 && seconds > node.deadline) {
     if (!node.expired.exchange(true)) {
-      options_.report(problem_of(
-          node, "node-deadline",
-          fmt::format("has run for {:.1f} s, its deadline is {:g} s; {}", seconds, node.deadline,
-                      who_waits(node)),
-          "raise its deadline, or look at what it waits for"));
+      options_.report(problem_of(node, "node-deadline",
+                                 fmt::format("has run for {:.1f} s, its deadline is {:g} s; {}",
+                                             seconds, node.deadline, who_waits(node)),
+                                 "raise its deadline, or look at what it waits for"));
     }
     if (seconds > node.deadline + options_.grace && options_.hung) {
-      Problem problem = problem_of(
-          node, "node-hung",
-          fmt::format("does not give up {:.1f} s after its deadline of {:g} s; {}",
-                      seconds - node.deadline, node.deadline, who_waits(node)),
-          "the run ends here; resume it from its last checkpoint");
+      Problem problem =
+          problem_of(node, "node-hung",
+                     fmt::format("does not give up {:.1f} s after its deadline of {:g} s; {}",
+                                 seconds - node.deadline, node.deadline, who_waits(node)),
+                     "the run ends here; resume it from its last checkpoint");
       problem.severity = Severity::error;
       options_.hung(problem);
     }

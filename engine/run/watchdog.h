@@ -16,17 +16,17 @@ namespace rewardloom {
 /// A node as the watchdog sees it.
 struct WatchedNode {
   std::string name;
-  std::vector<std::string> waiting;  ///< nodes that wait for this one, directly
-  double deadline = 0;               ///< seconds; 0: none
+  std::vector<std::string> waiting;      ///< nodes that wait for this one, directly
+  double deadline = 0;                   ///< seconds; 0: none
   std::atomic<std::int64_t> started{0};  ///< steady-clock nanoseconds; 0: not running
   std::atomic<bool> expired{false};      ///< set when the deadline is over: the node should give up
   std::int64_t reported = 0;             ///< the start that was last reported; the watchdog's own
 };
 
 struct WatchdogOptions {
-  double period = 0.05;   ///< seconds between looks
-  double patience = 30;   ///< a node that runs longer is reported, with who waits for it
-  double grace = 5;       ///< after its deadline a node has this long to give up
+  double period = 0.05;  ///< seconds between looks
+  double patience = 30;  ///< a node that runs longer is reported, with who waits for it
+  double grace = 5;      ///< after its deadline a node has this long to give up
   /// A late or slow node; code node-slow, node-deadline.
   std::function<void(const Problem&)> report;
   /// A node that ignored its deadline: the run cannot go on in this process. Code node-hung.

@@ -16,18 +16,12 @@ AdvantagesAndReturns reinforce_pp(const at::Tensor& rewards, const at::Tensor& m
     return whiten(out.returns, mask, whitening_of(variance), parallel);
   };
   switch (whitening) {
-    case ReturnWhiten::sample:
-      out.advantages = whitened(Divisor::sample);
-      break;
-    case ReturnWhiten::population:
-      out.advantages = whitened(Divisor::population);
-      break;
+    case ReturnWhiten::sample: out.advantages = whitened(Divisor::sample); break;
+    case ReturnWhiten::population: out.advantages = whitened(Divisor::population); break;
     case ReturnWhiten::mean_only:
       out.advantages = subtract_mean(out.returns, mask, parallel);
       break;
-    case ReturnWhiten::none:
-      out.advantages = out.returns;
-      break;
+    case ReturnWhiten::none: out.advantages = out.returns; break;
   }
   return out;
 }

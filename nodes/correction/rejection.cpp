@@ -26,28 +26,17 @@ struct Parts {
 Parts parts_of(RejectionStatistic statistic) {
   using S = RejectionStatistic;
   switch (statistic) {
-    case S::token_k1:
-      return {Estimator::k1, Reduction::token};
-    case S::token_k2:
-      return {Estimator::k2, Reduction::token};
-    case S::token_k3:
-      return {Estimator::k3, Reduction::token};
-    case S::seq_sum_k1:
-      return {Estimator::k1, Reduction::sum};
-    case S::seq_sum_k2:
-      return {Estimator::k2, Reduction::sum};
-    case S::seq_sum_k3:
-      return {Estimator::k3, Reduction::sum};
-    case S::seq_mean_k1:
-      return {Estimator::k1, Reduction::mean};
-    case S::seq_mean_k2:
-      return {Estimator::k2, Reduction::mean};
-    case S::seq_mean_k3:
-      return {Estimator::k3, Reduction::mean};
-    case S::seq_max_k2:
-      return {Estimator::k2, Reduction::max};
-    case S::seq_max_k3:
-      return {Estimator::k3, Reduction::max};
+    case S::token_k1: return {Estimator::k1, Reduction::token};
+    case S::token_k2: return {Estimator::k2, Reduction::token};
+    case S::token_k3: return {Estimator::k3, Reduction::token};
+    case S::seq_sum_k1: return {Estimator::k1, Reduction::sum};
+    case S::seq_sum_k2: return {Estimator::k2, Reduction::sum};
+    case S::seq_sum_k3: return {Estimator::k3, Reduction::sum};
+    case S::seq_mean_k1: return {Estimator::k1, Reduction::mean};
+    case S::seq_mean_k2: return {Estimator::k2, Reduction::mean};
+    case S::seq_mean_k3: return {Estimator::k3, Reduction::mean};
+    case S::seq_max_k2: return {Estimator::k2, Reduction::max};
+    case S::seq_max_k3: return {Estimator::k3, Reduction::max};
   }
   return {Estimator::k1, Reduction::mean};
 }
@@ -101,26 +90,19 @@ struct Band {
 /// The estimator per token; where the log-ratio is 0, so are all three.
 at::Tensor estimated(const at::Tensor& ratio, Estimator estimator) {
   switch (estimator) {
-    case Estimator::k1:
-      return -ratio;
-    case Estimator::k2:
-      return ratio.square() * 0.5;
-    case Estimator::k3:
-      return (ratio.expm1() - ratio).clamp_min(0);
+    case Estimator::k1: return -ratio;
+    case Estimator::k2: return ratio.square() * 0.5;
+    case Estimator::k3: return (ratio.expm1() - ratio).clamp_min(0);
   }
   return {};
 }
 
 at::Tensor reduced(const at::Tensor& values, const at::Tensor& mask, Reduction reduction) {
   switch (reduction) {
-    case Reduction::token:
-      return values;
-    case Reduction::sum:
-      return values.sum(-1, true);
-    case Reduction::mean:
-      return values.sum(-1, true) / mask.sum(-1, true).clamp_min(1);
-    case Reduction::max:
-      return values.amax(-1, true);  // k2 and k3 are not negative
+    case Reduction::token: return values;
+    case Reduction::sum: return values.sum(-1, true);
+    case Reduction::mean: return values.sum(-1, true) / mask.sum(-1, true).clamp_min(1);
+    case Reduction::max: return values.amax(-1, true);  // k2 and k3 are not negative
   }
   return {};
 }

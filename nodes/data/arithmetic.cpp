@@ -13,12 +13,9 @@ namespace rewardloom {
 
 std::int64_t ArithmeticTask::answer() const {
   switch (operation) {
-    case '-':
-      return a - b;
-    case '*':
-      return a * b;
-    default:
-      return a + b;
+    case '-': return a - b;
+    case '*': return a * b;
+    default: return a + b;
   }
 }
 

@@ -49,23 +49,12 @@ EnsembleScores reduce_ensemble(const at::Tensor& scores, const EnsembleOptions& 
   const at::Tensor spread = variance.sqrt();
   at::Tensor out = mean;
   switch (options.op) {
-    case EnsembleOp::mean:
-      break;
-    case EnsembleOp::median:
-      out = member_quantile(x, 0.5);
-      break;
-    case EnsembleOp::min:
-      out = x.amin(0);
-      break;
-    case EnsembleOp::mean_minus_std:
-      out = mean - options.k * spread;
-      break;
-    case EnsembleOp::mean_minus_var:
-      out = mean - options.k * variance;
-      break;
-    case EnsembleOp::quantile:
-      out = member_quantile(x, options.q);
-      break;
+    case EnsembleOp::mean: break;
+    case EnsembleOp::median: out = member_quantile(x, 0.5); break;
+    case EnsembleOp::min: out = x.amin(0); break;
+    case EnsembleOp::mean_minus_std: out = mean - options.k * spread; break;
+    case EnsembleOp::mean_minus_var: out = mean - options.k * variance; break;
+    case EnsembleOp::quantile: out = member_quantile(x, options.q); break;
   }
   return {out.to(scores.scalar_type()), spread.to(scores.scalar_type())};
 }

@@ -45,7 +45,8 @@ double tilt(const Groups& groups, const std::vector<double>& prior,
 MatchedPolicy policy_at_kl(const at::Tensor& prior, const at::Tensor& utility,
                            const at::Tensor& group, double kl) {
   if (!(kl > 0)) {
-    throw Failure("param-range", fmt::format("a policy that diverges by {:g} nats is the prior itself", kl),
+    throw Failure("param-range",
+                  fmt::format("a policy that diverges by {:g} nats is the prior itself", kl),
                   "ask for more than 0");
   }
   const std::vector<double> p = numbers_of(prior);
@@ -72,17 +73,21 @@ struct MatchedKl final : Node {
   Input<Rewards> truth{this, "truth", "what candidates are worth, one component per property"};
   Output<Metrics> metrics{this, "metrics", "all_good, mean_min, below_prior, truth, kl, gamma"};
   Output<Values> policy{this, "policy", "the policy", {.dims = "N"}};
-  Param<double> kl{this, "kl", 1.0, "divergence at which policies are compared, mean over groups",
+  Param<double> kl{this,
+                   "kl",
+                   1.0,
+                   "divergence at which policies are compared, mean over groups",
                    {.min = 0, .exclusive_min = true, .unit = "nats"}};
   Param<double> threshold{this, "threshold", 0.5, "a property is good from this true value on"};
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"tilted policy", "equal KL", "Pareto", "overoptimisation"}};
-  Doc doc{this,
-          "The policy proportional to prior exp(utility / gamma), gamma such that its mean KL from the "
-          "prior is `kl`: utilities of any scale become comparable. all_good: probability that every "
-          "property reaches the threshold; mean_min: expected lesser property; below_prior: share of "
-          "groups in which some property is worth less than under the prior; truth: expected sum of "
-          "the properties."};
+  Doc doc{
+      this,
+      "The policy proportional to prior exp(utility / gamma), gamma such that its mean KL from the "
+      "prior is `kl`: utilities of any scale become comparable. all_good: probability that every "
+      "property reaches the threshold; mean_min: expected lesser property; below_prior: share of "
+      "groups in which some property is worth less than under the prior; truth: expected sum of "
+      "the properties."};
 
   void run(Step& step) const override {
     const Rewards& u = step[utility];
@@ -110,8 +115,8 @@ struct MatchedKl final : Node {
       good = good * value.ge(threshold()).to(at::kDouble);
       least = at::minimum(least, value);
       sum = sum + value;
-      const at::Tensor gain =
-          at::zeros({ids.max().item<std::int64_t>() + 1}, at::kDouble).index_add(0, ids, (pi - p) * value);
+      const at::Tensor gain = at::zeros({ids.max().item<std::int64_t>() + 1}, at::kDouble)
+                                  .index_add(0, ids, (pi - p) * value);
       worse = worse.defined() ? worse.logical_or(gain < 0) : gain < 0;
     }
     const auto expected = [&](const at::Tensor& value) {

@@ -37,8 +37,7 @@ at::Tensor dard_offset(const at::Tensor& reward, const at::Tensor& transitions) 
 at::Tensor canonical_reward(const at::Tensor& reward, const at::Tensor& transitions, double gamma,
                             Canonical form) {
   switch (form) {
-    case Canonical::none:
-      return reward;
+    case Canonical::none: return reward;
     case Canonical::epic: {
       const at::Tensor potential = reward.mean({1, 2});
       return shaped(reward, potential, gamma) - gamma * potential.mean();
@@ -62,26 +61,13 @@ double table_norm(const at::Tensor& table, const at::Tensor& transitions, TableN
   const at::Tensor size = table.abs();
   at::Tensor value;
   switch (norm) {
-    case TableNorm::none:
-      return 1;
-    case TableNorm::l1:
-      value = size.sum();
-      break;
-    case TableNorm::l2:
-      value = size.square().sum().sqrt();
-      break;
-    case TableNorm::linf:
-      value = size.max();
-      break;
-    case TableNorm::weighted_l1:
-      value = (transitions * size).sum();
-      break;
-    case TableNorm::weighted_l2:
-      value = (transitions * size.square()).sum().sqrt();
-      break;
-    case TableNorm::weighted_linf:
-      value = (transitions * size).max();
-      break;
+    case TableNorm::none: return 1;
+    case TableNorm::l1: value = size.sum(); break;
+    case TableNorm::l2: value = size.square().sum().sqrt(); break;
+    case TableNorm::linf: value = size.max(); break;
+    case TableNorm::weighted_l1: value = (transitions * size).sum(); break;
+    case TableNorm::weighted_l2: value = (transitions * size.square()).sum().sqrt(); break;
+    case TableNorm::weighted_linf: value = (transitions * size).max(); break;
   }
   return value.item<double>();
 }

@@ -33,17 +33,14 @@ at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch) {
   const at::Tensor kept = at::where(mask, token_loss, at::zeros({}, token_loss.options()));
   switch (options.mode) {
-    case Aggregate::token_mean:
-      return divided(kept.sum(), batch.total_tokens, mask.sum());
-    case Aggregate::token_sum_norm:
-      return kept.sum() / static_cast<double>(needed_length(options));
+    case Aggregate::token_mean: return divided(kept.sum(), batch.total_tokens, mask.sum());
+    case Aggregate::token_sum_norm: return kept.sum() / static_cast<double>(needed_length(options));
     case Aggregate::seq_mean_token_sum:
       return divided(kept.sum(), batch.total_sequences, row_count(mask, options.empty_rows));
     case Aggregate::seq_mean_token_sum_norm:
       return divided(kept.sum() / static_cast<double>(needed_length(options)),
                      batch.total_sequences, row_count(mask, options.empty_rows));
-    case Aggregate::seq_mean_token_mean:
-      break;
+    case Aggregate::seq_mean_token_mean: break;
   }
   const at::Tensor lengths = mask.sum(-1).clamp_min(1).to(kept.scalar_type());
   return divided((kept.sum(-1) / lengths).sum(), batch.total_sequences,

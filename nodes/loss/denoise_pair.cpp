@@ -24,16 +24,11 @@ at::Tensor offset_of(const LossBatch& batch, const at::Tensor& gain, const at::T
 /// gain: beta * g [N]; sign: +-1 [N].
 at::Tensor utility_of(const at::Tensor& gain, const at::Tensor& sign, Utility utility) {
   switch (utility) {
-    case Utility::loss_averse:
-      return at::log_sigmoid(sign * gain);
-    case Utility::risk_seeking_1:
-      return -sign * at::log_sigmoid(-gain);
-    case Utility::risk_seeking_2:
-      return sign * bounded_exp(gain / 100) - 1;
-    case Utility::risk_seeking_3:
-      return -at::log_sigmoid(-sign * gain);
-    case Utility::sigmoid:
-      break;
+    case Utility::loss_averse: return at::log_sigmoid(sign * gain);
+    case Utility::risk_seeking_1: return -sign * at::log_sigmoid(-gain);
+    case Utility::risk_seeking_2: return sign * bounded_exp(gain / 100) - 1;
+    case Utility::risk_seeking_3: return -at::log_sigmoid(-sign * gain);
+    case Utility::sigmoid: break;
   }
   return (sign * gain).sigmoid();
 }

@@ -20,15 +20,12 @@ struct Sides {
 at::Tensor score(const at::Tensor& x, const DpoOptions& options) {
   const double power = options.alpha - 1;
   switch (options.divergence) {
-    case Divergence::forward_kl:
-      return -bounded_exp(-x);
-    case Divergence::js_divergence:
-      return at::log_sigmoid(x);
+    case Divergence::forward_kl: return -bounded_exp(-x);
+    case Divergence::js_divergence: return at::log_sigmoid(x);
     case Divergence::alpha_divergence:
       if (std::abs(power) < 1e-6) return x;
       return bounded_exp(power * x) / power;
-    case Divergence::reverse_kl:
-      break;
+    case Divergence::reverse_kl: break;
   }
   return x;
 }
@@ -115,16 +112,11 @@ at::Tensor sorted_gap(const LossBatch& batch, const at::Tensor& high, const at::
 /// Losses on beta times the gap of scores alone.
 at::Tensor gap_loss(const at::Tensor& logits, const DpoOptions& options) {
   switch (options.variant) {
-    case DpoVariant::hinge:
-      return (1 - logits).relu();
-    case DpoVariant::exo_pair:
-      return exo_pair(logits, options.label_smoothing);
-    case DpoVariant::robust:
-      return robust(logits, options.label_smoothing);
-    case DpoVariant::discopop:
-      return discopop(logits, options.discopop_tau);
-    default:
-      return logistic_loss(logits, options.label_smoothing);
+    case DpoVariant::hinge: return (1 - logits).relu();
+    case DpoVariant::exo_pair: return exo_pair(logits, options.label_smoothing);
+    case DpoVariant::robust: return robust(logits, options.label_smoothing);
+    case DpoVariant::discopop: return discopop(logits, options.discopop_tau);
+    default: return logistic_loss(logits, options.label_smoothing);
   }
 }
 
@@ -140,8 +132,7 @@ at::Tensor losses_of(const LossBatch& batch, const Sides& sides, const DpoOption
       return logistic_loss(beta * sides.chosen_score) +
              0.5 * logistic_loss(-beta * sides.chosen_score) +
              0.5 * logistic_loss(-beta * sides.rejected_score);
-    case DpoVariant::bco_pair:
-      return bco_pair(batch, sides, options);
+    case DpoVariant::bco_pair: return bco_pair(batch, sides, options);
     case DpoVariant::sppo_hard:
       return (sides.chosen_score - 0.5 / beta).square() +
              (sides.rejected_score + 0.5 / beta).square();
@@ -154,8 +145,7 @@ at::Tensor losses_of(const LossBatch& batch, const Sides& sides, const DpoOption
       return (-beta * sides.chosen).sigmoid() + (beta * sides.rejected).sigmoid();
     case DpoVariant::apo_down:
       return (beta * sides.chosen).sigmoid() + (-beta * sides.delta()).sigmoid();
-    default:
-      return gap_loss(beta * sides.delta(), options);
+    default: return gap_loss(beta * sides.delta(), options);
   }
 }
 

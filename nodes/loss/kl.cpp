@@ -17,16 +17,12 @@ at::Tensor low_variance(const at::Tensor& x) {
 
 at::Tensor estimate(const at::Tensor& x, KlEstimator estimator) {
   switch (estimator) {
-    case KlEstimator::abs:
-      return x.abs();
-    case KlEstimator::k2:
-      return 0.5 * x.square();
+    case KlEstimator::abs: return x.abs();
+    case KlEstimator::k2: return 0.5 * x.square();
     case KlEstimator::k3:
-    case KlEstimator::k3_straight:
-      return low_variance(x);
+    case KlEstimator::k3_straight: return low_variance(x);
     case KlEstimator::k1:
-    case KlEstimator::k1_straight:
-      break;
+    case KlEstimator::k1_straight: break;
   }
   return x;
 }

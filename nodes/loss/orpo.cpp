@@ -33,15 +33,14 @@ struct Orpo final : LossNode {
                             "N",
                             "averaged over completion tokens, below 0; with lengths summed",
                             {.differentiable = true}};
-  Argument rejected_log_probs{this,
-                              "rejected_log_probs",
-                              "N",
-                              "as chosen_log_probs",
-                              {.differentiable = true}};
-  Argument chosen_lengths{this, "chosen_lengths", "N",
-                          "completion tokens: the sums are divided by them", {.optional = true}};
-  Argument rejected_lengths{
-      this, "rejected_lengths", "N", "as chosen_lengths", {.optional = true}};
+  Argument rejected_log_probs{
+      this, "rejected_log_probs", "N", "as chosen_log_probs", {.differentiable = true}};
+  Argument chosen_lengths{this,
+                          "chosen_lengths",
+                          "N",
+                          "completion tokens: the sums are divided by them",
+                          {.optional = true}};
+  Argument rejected_lengths{this, "rejected_lengths", "N", "as chosen_lengths", {.optional = true}};
   Param<double> coefficient{this, "coefficient", 0.1, "factor (lambda; TRL calls it beta)"};
   Synonyms words{this, {"ORPO", "odds ratio", "reference-free", "preference optimisation"}};
   Doc doc{

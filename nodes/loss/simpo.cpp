@@ -15,14 +15,10 @@ at::Tensor reward_of(const at::Tensor& log_probs, double alpha) {
 
 at::Tensor losses_of(const at::Tensor& gap, const SimpoOptions& options) {
   switch (options.variant) {
-    case SimpoVariant::hinge:
-      return (1 - options.beta * gap).relu();
-    case SimpoVariant::ipo:
-      return (gap - 0.5 / options.beta).square();
-    case SimpoVariant::sigmoid:
-      return logistic_loss(options.beta * gap, options.label_smoothing);
-    case SimpoVariant::simpo:
-      break;
+    case SimpoVariant::hinge: return (1 - options.beta * gap).relu();
+    case SimpoVariant::ipo: return (gap - 0.5 / options.beta).square();
+    case SimpoVariant::sigmoid: return logistic_loss(options.beta * gap, options.label_smoothing);
+    case SimpoVariant::simpo: break;
   }
   return logistic_loss(options.beta * gap - options.gamma, options.label_smoothing);
 }
@@ -55,16 +51,14 @@ struct Simpo final : LossNode {
                             "averaged over completion tokens (simpo) or summed (sigmoid); with "
                             "lengths always summed",
                             {.differentiable = true}};
-  Argument rejected_log_probs{this,
-                              "rejected_log_probs",
-                              "N",
-                              "as chosen_log_probs",
-                              {.differentiable = true}};
-  Argument chosen_lengths{this, "chosen_lengths", "N",
+  Argument rejected_log_probs{
+      this, "rejected_log_probs", "N", "as chosen_log_probs", {.differentiable = true}};
+  Argument chosen_lengths{this,
+                          "chosen_lengths",
+                          "N",
                           "completion tokens: simpo and ipo then divide the sums by them",
                           {.optional = true}};
-  Argument rejected_lengths{
-      this, "rejected_lengths", "N", "as chosen_lengths", {.optional = true}};
+  Argument rejected_lengths{this, "rejected_lengths", "N", "as chosen_lengths", {.optional = true}};
   Param<SimpoVariant> variant{this, "variant", SimpoVariant::simpo, "which loss"};
   Param<double> beta{this, "beta", 2.0, "factor of the gap", {.min = 0, .exclusive_min = true}};
   Param<double> gamma{this, "gamma", 0.5, "simpo: margin that beta times the gap should reach"};

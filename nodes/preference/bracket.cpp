@@ -178,15 +178,9 @@ TournamentResult play_tournament(std::size_t players, const PairJudge& judge,
   Arena arena(players, judge, options);
   TournamentResult out;
   switch (options.topology) {
-    case Topology::anchor:
-      out.rewards = arena.anchor();
-      break;
-    case Topology::round_robin:
-      out.rewards = arena.round_robin();
-      break;
-    case Topology::seeded_single:
-      out.rewards = arena.seeded_single();
-      break;
+    case Topology::anchor: out.rewards = arena.anchor(); break;
+    case Topology::round_robin: out.rewards = arena.round_robin(); break;
+    case Topology::seeded_single: out.rewards = arena.seeded_single(); break;
   }
   out.advantages = standardised(out.rewards, options.epsilon);
   out.comparisons = arena.comparisons();

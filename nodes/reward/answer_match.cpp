@@ -4,16 +4,10 @@
 #include <optional>
 #include <vector>
 
+#include "nodes/reward/text_parts.h"
+
 namespace rewardloom {
 namespace {
-
-constexpr std::string_view kSpace = " \t\r\n\f\v";
-
-std::string_view stripped(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -28,7 +22,7 @@ std::string lowered(std::string_view text) {
 std::vector<std::string_view> words(std::string_view text) {
   std::vector<std::string_view> out;
   while (!(text = stripped(text)).empty()) {
-    const std::size_t end = std::min(text.find_first_of(kSpace), text.size());
+    const std::size_t end = std::min(text.find_first_of(" \t\r\n\f\v"), text.size());
     out.push_back(text.substr(0, end));
     text.remove_prefix(end);
   }
@@ -79,12 +73,9 @@ std::string last_number(std::string_view text) {
 
 std::string extracted(std::string_view answer, Extract extract) {
   switch (extract) {
-    case Extract::first_line:
-      return std::string(answer.substr(0, answer.find_first_of("\r\n")));
-    case Extract::last_number:
-      return last_number(answer);
-    case Extract::whole:
-      break;
+    case Extract::first_line: return std::string(answer.substr(0, answer.find_first_of("\r\n")));
+    case Extract::last_number: return last_number(answer);
+    case Extract::whole: break;
   }
   return std::string(answer);
 }

@@ -14,16 +14,18 @@ struct Calibrate final : Node {
   Param<double> cap{this, "cap", 1.0, "largest score"};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"RPR", "false negatives"}};
-  Doc doc{this,
-          "s' = min(cap, s + weight * bonus) where s < below, else s; [N].\n"
-          "Repairs part of the false negatives of a reward model: a right answer that it scored low "
-          "still gets a little for how it was reached."};
+  Doc doc{
+      this,
+      "s' = min(cap, s + weight * bonus) where s < below, else s; [N].\n"
+      "Repairs part of the false negatives of a reward model: a right answer that it scored low "
+      "still gets a little for how it was reached."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
     const Rewards& b = step[bonus];
     require_same_rows("rewards", r.total.size(0), r.batch, "bonus", b.total.size(0), b.batch);
-    const at::Tensor raised = (r.total + weight() * b.total.to(r.total.scalar_type())).clamp_max(cap());
+    const at::Tensor raised =
+        (r.total + weight() * b.total.to(r.total.scalar_type())).clamp_max(cap());
     Rewards result = changed(step, r, at::where(r.total < below(), raised, r.total));
     result.absent = either_absent(r.absent, b.absent);
     step[out] = std::move(result);

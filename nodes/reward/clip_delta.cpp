@@ -1,5 +1,6 @@
 #include "nodes/reward/clip_delta.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
@@ -31,6 +32,7 @@ at::Tensor clip_delta(const at::Tensor& q, const at::Tensor& mask, ClipDeltaMode
   }
   const at::Tensor here = mask.to(at::kBool);
   const at::Tensor zero = at::zeros({}, q.options());
+  if (mode == ClipDeltaMode::none) return at::zeros_like(q);
   at::Tensor x = at::where(here, q, zero);
   if (mode == ClipDeltaMode::clip || mode == ClipDeltaMode::clip_delta) {
     x = at::where(here, (x - eta).clamp_max(0), zero);
@@ -43,23 +45,59 @@ at::Tensor clip_delta(const at::Tensor& q, const at::Tensor& mask, ClipDeltaMode
   return x * alpha;
 }
 
+namespace {
+
+bool clips(ClipDeltaMode mode) {
+  return mode == ClipDeltaMode::clip || mode == ClipDeltaMode::clip_delta;
+}
+
+}  // namespace
+
 struct ClipDelta final : Node {
-  Input<StepRewards> step_rewards{this, "step_rewards", "scores of a process reward model"};
-  Output<StepRewards> out{this, "step_rewards", "bounded; 0 where there is no step"};
+  // Delta of a delta, or clip behind it, is no longer bounded by one step: the order is clip, then
+  // delta.
+  Input<StepRewards> step_rewards{this,
+                                  "step_rewards",
+                                  "scores of a process reward model",
+                                  {.needs = {{"mode_before", {"raw", "clip", "none"}}}}};
+  Output<StepRewards> out{this,
+                          "step_rewards",
+                          "bounded; 0 where there is no step",
+                          {.facts = {{"mode_before", "$mode"}}}};
   Param<ClipDeltaMode> mode{this, "mode", ClipDeltaMode::clip_delta, "what bounds them"};
   Param<double> eta{this, "eta", 0.7, "clip: threshold that a score must reach to cost nothing"};
   Param<double> alpha{this, "alpha", 1.0, "scale of the result"};
-  TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"PRM", "process reward", "reward hacking"}};
   Doc doc{
       this,
       "[N,S] -> [N,S]. Keeps a policy from earning reward by adding steps: after clip no step is "
-      "positive, after delta the return from a step is that step's own score."};
+      "positive, after delta the return from a step is that step's own score. The last step gets "
+      "nothing from delta: add a success reward (reward.place_steps). Where clip punishes every step "
+      "of a batch, or none, an alarm says so; metric punished: the share of steps below eta."};
 
   void run(Step& step) const override {
     StepRewards steps = step[step_rewards];
+    if (clips(mode())) check(step, steps);
     steps.rewards = clip_delta(steps.rewards, step_mask(steps), mode(), eta(), alpha());
     step[out] = std::move(steps);
+  }
+
+ private:
+  void check(Step& step, const StepRewards& steps) const {
+    const at::Tensor q = steps.rewards.masked_select(step_mask(steps)).to(at::kDouble);
+    if (q.numel() == 0) return;
+    const double low = q.min().item<double>(), high = q.max().item<double>();
+    if (!(low >= 0 && high <= 1)) {
+      step.fail("score-range", fmt::format("clip needs scores in 0 .. 1, these lie in {} .. {}", low, high),
+                "put a sigmoid before it: activation of reward.step_scores");
+    }
+    const double punished = (q < eta()).to(at::kDouble).mean().item<double>();
+    step.metric("punished", punished);
+    if (punished > 0 && punished < 1) return;
+    step.alarm(punished == 1 ? "every-step-punished" : "no-step-punished",
+               fmt::format("eta {} lies {} all scores of the batch ({} .. {}): {:.0f} % of the "
+                           "clipped rewards are 0",
+                           eta(), punished == 1 ? "above" : "below", low, high, 100 * (1 - punished)));
   }
 };
 

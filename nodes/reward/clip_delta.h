@@ -9,7 +9,7 @@
 
 namespace rewardloom {
 
-enum class ClipDeltaMode { raw, clip, delta, clip_delta };
+enum class ClipDeltaMode { raw, clip, delta, clip_delta, none };
 constexpr auto choices(ClipDeltaMode) {
   return std::to_array<Choice<ClipDeltaMode>>({
       {ClipDeltaMode::raw, "raw", "the step rewards as they are"},
@@ -17,6 +17,7 @@ constexpr auto choices(ClipDeltaMode) {
       {ClipDeltaMode::delta, "delta",
        "q_k - q_(k+1); the last but one keeps q, the last gets 0: a return is bounded by one step"},
       {ClipDeltaMode::clip_delta, "clip_delta", "clip, then delta"},
+      {ClipDeltaMode::none, "none", "0: what an answer earns by its success alone"},
   });
 }
 

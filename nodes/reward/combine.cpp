@@ -54,9 +54,7 @@ at::Tensor combine_rewards(const at::Tensor& components, const at::Tensor& prese
     case CombineOp::min:
       out = std::get<0>(filled(terms, present, std::numeric_limits<double>::infinity()).min(1));
       break;
-    case CombineOp::product:
-      out = filled(terms, present, 1.0).prod(1);
-      break;
+    case CombineOp::product: out = filled(terms, present, 1.0).prod(1); break;
     case CombineOp::mean: {
       const at::Tensor sum = filled(terms, present, 0.0).sum(1);
       out = present.defined() ? sum / present.sum(1).clamp_min(1)
@@ -64,9 +62,7 @@ at::Tensor combine_rewards(const at::Tensor& components, const at::Tensor& prese
       break;
     }
     case CombineOp::sum:
-    case CombineOp::log_sigmoid_sum:
-      out = filled(terms, present, 0.0).sum(1);
-      break;
+    case CombineOp::log_sigmoid_sum: out = filled(terms, present, 0.0).sum(1); break;
   }
   if (present.defined()) out = out.masked_fill(present.any(1).logical_not(), 0.0);
   return out.to(components.scalar_type());

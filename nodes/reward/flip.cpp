@@ -42,10 +42,11 @@ Flipped flip_rewards(const at::Tensor& rewards, const at::Tensor& group, const a
   bool* const mark = flipped.data_ptr<bool>();
   for (std::size_t i = 0; i < before.size(); ++i) {
     if (!(before[i] >= 0 && before[i] <= 1)) {
-      throw Failure("reward-range",
-                    fmt::format("row {} has the reward {:g}; 1 - r is a lie only for rewards from 0 to 1",
-                                i, before[i]),
-                    "flip a verdict of right or wrong, before any shaping");
+      throw Failure(
+          "reward-range",
+          fmt::format("row {} has the reward {:g}; 1 - r is a lie only for rewards from 0 to 1", i,
+                      before[i]),
+          "flip a verdict of right or wrong, before any shaping");
     }
     if (keep[i] != 0) continue;
     const auto row = static_cast<std::int64_t>(i);
@@ -54,8 +55,8 @@ Flipped flip_rewards(const at::Tensor& rewards, const at::Tensor& group, const a
     after[i] = 1 - before[i];
     mark[i] = true;
   }
-  const at::Tensor total = at::tensor(at::ArrayRef<double>(after), at::dtype(at::kDouble))
-                               .to(rewards.options());
+  const at::Tensor total =
+      at::tensor(at::ArrayRef<double>(after), at::dtype(at::kDouble)).to(rewards.options());
   return {total, flipped.to(rewards.device())};
 }
 
@@ -64,12 +65,19 @@ struct Flip final : Node {
   Optional<Rewards> parseable{this, "parseable",
                               "1 where an answer could be read; the others are never flipped"};
   Output<Rewards> out{this, "rewards", "the noisy verdicts"};
-  Param<double> p{this, "p", 0.0, "chance that a unit's verdicts are turned round", {.min = 0, .max = 1}};
+  Param<double> p{
+      this, "p", 0.0, "chance that a unit's verdicts are turned round", {.min = 0, .max = 1}};
   Param<FlipUnit> unit{this, "unit", FlipUnit::prompt, "what is turned round together"};
-  Param<std::optional<double>> false_negatives{
-      this, "false_negatives", std::nullopt, "chance for right answers, instead of p", {.min = 0, .max = 1}};
-  Param<std::optional<double>> false_positives{
-      this, "false_positives", std::nullopt, "chance for wrong answers, instead of p", {.min = 0, .max = 1}};
+  Param<std::optional<double>> false_negatives{this,
+                                               "false_negatives",
+                                               std::nullopt,
+                                               "chance for right answers, instead of p",
+                                               {.min = 0, .max = 1}};
+  Param<std::optional<double>> false_positives{this,
+                                               "false_positives",
+                                               std::nullopt,
+                                               "chance for wrong answers, instead of p",
+                                               {.min = 0, .max = 1}};
   Rule one_kind{this,
                 {{{"false_negatives", {{"set", true}}}},
                  {{"p", {{"max", 0}}}},
@@ -77,12 +85,13 @@ struct Flip final : Node {
                  "leave p at 0"}};
   TraitsMember traits{this, {}};
   Synonyms words{this, {"noise", "label noise", "robustness", "false positives"}};
-  Doc doc{this,
-          "r' = 1 - r for units drawn with probability p; [N] -> [N].\n"
-          "With a group mean as baseline the expected advantage is (1 - 2p) times the true one: its "
-          "sign stands for p below a half, and at a half nothing can be learned. The draws have a "
-          "stream of their own, so that branches of a sweep share them: what is flipped at p is "
-          "flipped at every larger p. Metrics: flipped, the share that lies."};
+  Doc doc{
+      this,
+      "r' = 1 - r for units drawn with probability p; [N] -> [N].\n"
+      "With a group mean as baseline the expected advantage is (1 - 2p) times the true one: its "
+      "sign stands for p below a half, and at a half nothing can be learned. The draws have a "
+      "stream of their own, so that branches of a sweep share them: what is flipped at p is "
+      "flipped at every larger p. Metrics: flipped, the share that lies."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
@@ -92,9 +101,9 @@ struct Flip final : Node {
                         readable->batch);
       kept = either_absent(kept, readable->total.le(0.5));
     }
-    const Flipped result = flip_rewards(r.total, r.group, kept,
-                                        {p(), unit(), false_negatives(), false_positives()},
-                                        step.random(0));
+    const Flipped result =
+        flip_rewards(r.total, r.group, kept, {p(), unit(), false_negatives(), false_positives()},
+                     step.random(0));
     step.metric("flipped", result.flipped.to(at::kDouble).mean().item<double>());
     step[out] = changed(step, r, result.total);
   }

@@ -61,12 +61,9 @@ bool has_layout(std::string_view text, Layout layout) {
     case Layout::think_answer:
       return text.starts_with(kThink) &&
              each_once_in_order(text, {kThink, kThinkEnd, kAnswer, kAnswerEnd});
-    case Layout::answer_only:
-      return each_once_in_order(text, {kAnswer, kAnswerEnd});
-    case Layout::reasoning_code:
-      return is_reasoning_code(text);
-    case Layout::think_answer_strict:
-      break;
+    case Layout::answer_only: return each_once_in_order(text, {kAnswer, kAnswerEnd});
+    case Layout::reasoning_code: return is_reasoning_code(text);
+    case Layout::think_answer_strict: break;
   }
   return is_strict(text);
 }

@@ -22,12 +22,8 @@ Likelihood answer_likelihood(const at::Tensor& log_probs, const at::Tensor& mask
   const at::Tensor sum = x.sum(1);
   Likelihood out;
   switch (mode) {
-    case LikelihoodMode::logprob:
-      out = {sum, in};
-      break;
-    case LikelihoodMode::avg_logprob:
-      out = {sum / length, in / length.unsqueeze(1)};
-      break;
+    case LikelihoodMode::logprob: out = {sum, in}; break;
+    case LikelihoodMode::avg_logprob: out = {sum / length, in / length.unsqueeze(1)}; break;
     case LikelihoodMode::prob:
       out.rewards = sum.exp();
       out.weights = in * out.rewards.unsqueeze(1);

@@ -211,13 +211,11 @@ bool numerically_equal(const WrittenNumber& given, const WrittenNumber& wanted,
     return x.percent && as_fraction ? x.value / 100 : x.value;
   };
   switch (tolerance.percent) {
-    case Percent::plain:
-      return near(given.value, wanted.value);
+    case Percent::plain: return near(given.value, wanted.value);
     case Percent::either:
       if (near(given.value, wanted.value)) return true;
       break;
-    case Percent::fraction:
-      break;
+    case Percent::fraction: break;
   }
   return near(value(given, true), value(wanted, true));
 }
@@ -277,12 +275,9 @@ struct NumericEqual final : Node {
  private:
   std::string_view part_of(std::string_view text) const {
     switch (extract()) {
-      case NumberPlace::first_line:
-        return text.substr(0, text.find_first_of("\r\n"));
-      case NumberPlace::last:
-        return read_number(text) ? text : last_number_in(text);
-      case NumberPlace::whole:
-        break;
+      case NumberPlace::first_line: return text.substr(0, text.find_first_of("\r\n"));
+      case NumberPlace::last: return read_number(text) ? text : last_number_in(text);
+      case NumberPlace::whole: break;
     }
     return text;
   }

@@ -7,23 +7,16 @@
 
 #include "engine/core/registry.h"
 #include "nodes/reward/rows.h"
+#include "nodes/reward/text_parts.h"
 
 namespace rewardloom {
 namespace {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return out;
-}
-
-std::size_t occurrences(std::string_view text, std::string_view phrase) {
-  std::size_t count = 0;
-  for (std::size_t at = text.find(phrase); at != std::string_view::npos;
-       at = text.find(phrase, at + phrase.size())) {
-    ++count;
-  }
-  return count;
 }
 
 }  // namespace
@@ -63,22 +56,25 @@ struct Phrases final : Node {
   Output<Rewards> rewards{this, "rewards", "0 to cap"};
   Param<std::vector<std::string>> phrases{
       this, "phrases",
-      std::vector<std::string>{"wait", "let me", "so ", "because", "therefore", "first", "then",
-                               "next", "finally", "check", "verify", "however", "but ", "if ",
-                               "suppose", "recall", "note that", "we need", "in other words",
-                               "alternatively"},
+      std::vector<std::string>{
+          "wait",    "let me",  "so ",       "because", "therefore",      "first",        "then",
+          "next",    "finally", "check",     "verify",  "however",        "but ",         "if ",
+          "suppose", "recall",  "note that", "we need", "in other words", "alternatively"},
       "what is looked for, in lower case; each counts once"};
   Param<std::vector<std::string>> penalties{this, "penalty_phrases", std::vector<std::string>{},
                                             "each occurrence costs 1"};
-  Param<double> divisor{this, "divisor", 20.0, "phrases for a reward of 1", {.min = 1, .max = 1000}};
+  Param<double> divisor{
+      this, "divisor", 20.0, "phrases for a reward of 1", {.min = 1, .max = 1000}};
   Param<double> cap{this, "cap", 1.0, "largest reward for phrases", {.min = 0}};
-  Param<std::int64_t> ngram{this, "ngram", 20, "words of a repeated passage", {.min = 2, .max = 50}};
+  Param<std::int64_t> ngram{
+      this, "ngram", 20, "words of a repeated passage", {.min = 2, .max = 50}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"RPR", "reasoning pattern", "keywords"}};
-  Doc doc{this,
-          "max(0, min(cap, c / divisor) - repetition - penalties), c the number of phrases that occur; "
-          "repetition the share of n-grams of words that occur again; [N].\n"
-          "It never looks at whether the answer is right: a proxy to be hacked."};
+  Doc doc{
+      this,
+      "max(0, min(cap, c / divisor) - repetition - penalties), c the number of phrases that occur; "
+      "repetition the share of n-grams of words that occur again; [N].\n"
+      "It never looks at whether the answer is right: a proxy to be hacked."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

@@ -12,12 +12,9 @@ namespace {
 
 double next_progress(double before, double reading, bool is_first, ProgressMode mode) {
   switch (mode) {
-    case ProgressMode::forward:
-      return reading;
-    case ProgressMode::backward:
-      return 1 + reading;
-    case ProgressMode::incremental:
-      break;
+    case ProgressMode::forward: return reading;
+    case ProgressMode::backward: return 1 + reading;
+    case ProgressMode::incremental: break;
   }
   if (is_first) return reading;
   return reading >= 0 ? before + (1 - before) * reading : before + before * reading;

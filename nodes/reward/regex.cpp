@@ -112,15 +112,13 @@ struct Regex final : Node {
   bool is_right(std::string_view given, std::string_view wanted,
                 const std::optional<WrittenNumber>& number) const {
     switch (compare()) {
-      case RegexCompare::text:
-        return stripped(given) == stripped(wanted);
+      case RegexCompare::text: return stripped(given) == stripped(wanted);
       case RegexCompare::number: {
         const std::optional<WrittenNumber> value = read_number(given);
         return value &&
                numerically_equal(*value, *number, {relative(), absolute(), Percent::fraction});
       }
-      case RegexCompare::found:
-        break;
+      case RegexCompare::found: break;
     }
     return true;
   }

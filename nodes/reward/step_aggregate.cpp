@@ -23,10 +23,8 @@ double mean_of(std::span<const double> scores, Term term) {
 
 double raw_aggregate(std::span<const double> scores, StepFunc func) {
   switch (func) {
-    case StepFunc::min:
-      return *std::min_element(scores.begin(), scores.end());
-    case StepFunc::max:
-      return *std::max_element(scores.begin(), scores.end());
+    case StepFunc::min: return *std::min_element(scores.begin(), scores.end());
+    case StepFunc::max: return *std::max_element(scores.begin(), scores.end());
     case StepFunc::prod:
       return std::accumulate(scores.begin(), scores.end(), 1.0, std::multiplies<>());
     case StepFunc::geometric_mean:
@@ -35,10 +33,8 @@ double raw_aggregate(std::span<const double> scores, StepFunc func) {
       return 1 / (1 + std::exp(-mean_of(scores, [](double p) { return std::log(p / (1 - p)); })));
     case StepFunc::mean_odd:
       return std::max(0.0, mean_of(scores, [](double p) { return p / (1 - p); }));
-    case StepFunc::last:
-      return scores.back();
-    case StepFunc::mean:
-      break;
+    case StepFunc::last: return scores.back();
+    case StepFunc::mean: break;
   }
   return mean_of(scores, [](double p) { return p; });
 }

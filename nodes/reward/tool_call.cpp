@@ -66,15 +66,13 @@ double parameter_score(const Json& truth, const Json& predicted, ToolMatch match
 ToolRanges tool_ranges(ToolScale scale, std::int64_t step) {
   const auto at = static_cast<double>(step);
   switch (scale) {
-    case ToolScale::max1:
-      return {{0, 1}, {-1, 1}};
+    case ToolScale::max1: return {{0, 1}, {-1, 1}};
     case ToolScale::two_stage:
       return step < 30 ? ToolRanges{{0, 1}, {-1, 1}} : ToolRanges{{0, 0.5}, {-3, 3}};
     case ToolScale::schedule:
       return {{std::min(-1.0, -2 + 2 * at / 150), std::max(1.0, 2 - at / 150)},
               {std::max(-3.0, -2 - at / 150), std::min(3.0, 2 + at / 150)}};
-    case ToolScale::fixed:
-      break;
+    case ToolScale::fixed: break;
   }
   return {{0, 1}, {-3, 3}};
 }

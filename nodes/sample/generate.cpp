@@ -5,6 +5,7 @@
 #include "nodes/sample/completion_rows.h"
 #include "nodes/sample/generation.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/loaded_tokenizer.h"
 
 namespace rewardloom {
 
@@ -44,6 +45,7 @@ struct Generate final : Node {
     const LanguageModel& model = step.read<LanguageModel>(policy);
     const Prompts& given = step[prompts];
     const auto tokens = prompt_tokens(given, model.tokenizer());
+    alarm_double_begin(step, model.tokenizer(), tokens);
     std::vector<std::int64_t> prompt_of_row;
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       prompt_of_row.insert(prompt_of_row.end(), group_size(), static_cast<std::int64_t>(i));

@@ -69,34 +69,24 @@ class Descriptor {
 std::string words(httplib::Error error) {
   switch (error) {
     case httplib::Error::Connection:
-    case httplib::Error::ConnectionTimeout:
-      return "no connection";
-    case httplib::Error::Read:
-      return "the reply is cut off or no HTTP";
-    case httplib::Error::Write:
-      return "the connection broke while sending";
-    case httplib::Error::SSLConnection:
-      return "the TLS handshake failed";
-    case httplib::Error::SSLLoadingCerts:
-      return "the trusted certificates cannot be read";
-    case httplib::Error::SSLServerVerification:
-      return "the server's certificate is not trusted";
-    default:
-      return "the request failed: " + httplib::to_string(error);
+    case httplib::Error::ConnectionTimeout: return "no connection";
+    case httplib::Error::Read: return "the reply is cut off or no HTTP";
+    case httplib::Error::Write: return "the connection broke while sending";
+    case httplib::Error::SSLConnection: return "the TLS handshake failed";
+    case httplib::Error::SSLLoadingCerts: return "the trusted certificates cannot be read";
+    case httplib::Error::SSLServerVerification: return "the server's certificate is not trusted";
+    default: return "the request failed: " + httplib::to_string(error);
   }
 }
 
 HttpFault fault_of(httplib::Error error) {
   switch (error) {
     case httplib::Error::SSLLoadingCerts:
-    case httplib::Error::SSLServerVerification:
-      return HttpFault::certificate;
+    case httplib::Error::SSLServerVerification: return HttpFault::certificate;
     case httplib::Error::Connection:
     case httplib::Error::ConnectionTimeout:
-    case httplib::Error::SSLConnection:
-      return HttpFault::connection;
-    default:
-      return HttpFault::broken;
+    case httplib::Error::SSLConnection: return HttpFault::connection;
+    default: return HttpFault::broken;
   }
 }
 

@@ -6,6 +6,7 @@
 #include "nodes/sample/completion_rows.h"
 #include "nodes/sample/endpoint_params.h"
 #include "nodes/sample/remote_tokens.h"
+#include "nodes/text/loaded_tokenizer.h"
 
 namespace rewardloom {
 
@@ -104,6 +105,7 @@ struct SampleRemote final : Node, Prepares {
       return std::make_shared<TokenTexts>(tokenizer_from(step.path(tokenizer())));
     });
     auto tokens = prompt_tokens(given, known->tokenizer());
+    alarm_double_begin(step, known->tokenizer(), tokens);
     const RemoteRows got = ask(step, given, tokens, known->tokenizer());
     step[completions] = collect(step, given, tokens, got, *known);
   }

@@ -225,17 +225,14 @@ class Asking {
     Try result;
     result.wait = reply.retry_after.value_or(0);
     switch (reply.fault) {
-      case HttpFault::none:
-        break;
+      case HttpFault::none: break;
       case HttpFault::certificate:
         throw Failure("remote-certificate", fmt::format("{}: {}", where(), reply.error),
                       "give ca_file the certificate of the authority that signed the server's");
       case HttpFault::timeout:
         result.reason = fmt::format("no answer within {:.3g} s", took);
         return result;
-      default:
-        result.reason = reply.error;
-        return result;
+      default: result.reason = reply.error; return result;
     }
     if (reply.status != 200) return refused(reply, std::move(result));
     return accepted(i, reply, std::move(result));

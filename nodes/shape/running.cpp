@@ -42,12 +42,9 @@ double RunningMoments::std() const { return count_ > 1 ? std::sqrt(squares_ / co
 double RunningMoments::shaped(double value, RunningMode mode) const {
   const double spread = std();
   switch (mode) {
-    case RunningMode::clip:
-      return std::clamp(value, mean_ - spread, mean_ + spread);
-    case RunningMode::minmax:
-      return (value - low_) / (high_ > low_ ? high_ - low_ : 1);
-    case RunningMode::meanstd:
-      break;
+    case RunningMode::clip: return std::clamp(value, mean_ - spread, mean_ + spread);
+    case RunningMode::minmax: return (value - low_) / (high_ > low_ ? high_ - low_ : 1);
+    case RunningMode::meanstd: break;
   }
   return (value - mean_) / (spread > 0 ? spread : 1);
 }

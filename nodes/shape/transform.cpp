@@ -83,22 +83,15 @@ at::Tensor relative(const at::Tensor& r, const References& refs, const Transform
   switch (options.mode) {
     case TransformMode::lsc:
       return at::log_sigmoid(r.to(at::kDouble) - percentile_of(refs, options));
-    case TransformMode::centered:
-      return r - refs.mean(refs.values.clone());
-    default:
-      break;
+    case TransformMode::centered: return r - refs.mean(refs.values.clone());
+    default: break;
   }
   at::Tensor gap = r.unsqueeze(1) - refs.values;
   switch (options.mode) {
-    case TransformMode::par_tanh:
-      return refs.mean(gap.tanh_());
-    case TransformMode::par_poly:
-      return refs.mean(poly(gap));
-    case TransformMode::sgfc:
-      gap.sub_(options.shift);
-      break;
-    default:
-      break;
+    case TransformMode::par_tanh: return refs.mean(gap.tanh_());
+    case TransformMode::par_poly: return refs.mean(poly(gap));
+    case TransformMode::sgfc: gap.sub_(options.shift); break;
+    default: break;
   }
   if (options.k != 1) gap.mul_(options.k);
   return refs.mean(gap.sigmoid_());
@@ -106,16 +99,11 @@ at::Tensor relative(const at::Tensor& r, const References& refs, const Transform
 
 at::Tensor absolute(const at::Tensor& r, const TransformOptions& options) {
   switch (options.mode) {
-    case TransformMode::sigmoid:
-      return (r * options.k).sigmoid_();
-    case TransformMode::tanh:
-      return r.tanh();
-    case TransformMode::ceil:
-      return r.clamp_max(options.ceil);
-    case TransformMode::poly:
-      return poly(r);
-    default:
-      return r;
+    case TransformMode::sigmoid: return (r * options.k).sigmoid_();
+    case TransformMode::tanh: return r.tanh();
+    case TransformMode::ceil: return r.clamp_max(options.ceil);
+    case TransformMode::poly: return poly(r);
+    default: return r;
   }
 }
 
@@ -139,10 +127,8 @@ bool is_relative(TransformMode mode) {
     case TransformMode::sigmoid:
     case TransformMode::tanh:
     case TransformMode::ceil:
-    case TransformMode::poly:
-      return false;
-    default:
-      return true;
+    case TransformMode::poly: return false;
+    default: return true;
   }
 }
 

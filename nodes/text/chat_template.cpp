@@ -107,16 +107,12 @@ std::string render_chat(ChatFormat format, const Json& given, const ChatOptions&
   if (format == ChatFormat::qwen3) return render_qwen3(messages, options);
   refuse_tools(format, messages, options);
   switch (format) {
-    case ChatFormat::chatml:
-      return chatml(messages, options);
+    case ChatFormat::chatml: return chatml(messages, options);
     case ChatFormat::llama3:
-    case ChatFormat::llama3_1:
-      return llama3(messages, options, format == ChatFormat::llama3_1);
+    case ChatFormat::llama3_1: return llama3(messages, options, format == ChatFormat::llama3_1);
     case ChatFormat::gemma:
-    case ChatFormat::gemma3:
-      return gemma(messages, options, format == ChatFormat::gemma3);
-    case ChatFormat::plain:
-      return plain(messages);
+    case ChatFormat::gemma3: return gemma(messages, options, format == ChatFormat::gemma3);
+    case ChatFormat::plain: return plain(messages);
     default:
       throw Failure("chat-template", "no format is given", "take one from the model's template");
   }

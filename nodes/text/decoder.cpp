@@ -163,8 +163,7 @@ class KernelSession final : public DecodingSession {
 
  private:
   at::Tensor run(const FlatTokens& tokens, const std::vector<std::int64_t>& selected) {
-    at::Tensor logits =
-        at::empty({static_cast<std::int64_t>(selected.size()), config_.vocab_size});
+    at::Tensor logits = at::empty({static_cast<std::int64_t>(selected.size()), config_.vocab_size});
     network_->forward(tokens, cache_, selected, *memory_, false, logits.data_ptr<float>());
     return logits;
   }
@@ -306,8 +305,8 @@ std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
   return network_;
 }
 
-void check_tokens(const ModelConfig& config, const std::vector<std::vector<std::int64_t>>& sequences,
-                  std::int64_t most) {
+void check_tokens(const ModelConfig& config,
+                  const std::vector<std::vector<std::int64_t>>& sequences, std::int64_t most) {
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const auto& row = sequences[i];
     if (row.empty()) {
@@ -331,9 +330,10 @@ void check_tokens(const ModelConfig& config, const std::vector<std::vector<std::
 }
 
 void refuse_full_slot(std::int64_t capacity) {
-  throw Failure("context-length",
-                fmt::format("a sequence has reached the {} tokens that its session holds", capacity),
-                "open the session with a larger capacity");
+  throw Failure(
+      "context-length",
+      fmt::format("a sequence has reached the {} tokens that its session holds", capacity),
+      "open the session with a larger capacity");
 }
 
 at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& mask,

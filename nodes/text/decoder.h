@@ -60,8 +60,8 @@ class DecodingSession {
 
 /// Failure `empty-sequence`, `context-length` for more than `most` tokens, or `token-range` for a
 /// token that is not in the vocabulary.
-void check_tokens(const ModelConfig& config, const std::vector<std::vector<std::int64_t>>& sequences,
-                  std::int64_t most);
+void check_tokens(const ModelConfig& config,
+                  const std::vector<std::vector<std::int64_t>>& sequences, std::int64_t most);
 /// Failure `context-length`: a sequence would grow beyond what its session holds.
 [[noreturn]] void refuse_full_slot(std::int64_t capacity);
 

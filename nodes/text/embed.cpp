@@ -62,14 +62,10 @@ struct TextEmbed final : Node {
   std::vector<std::string> texts_of(const Step& step, const Completions& c) const {
     const std::size_t rows = static_cast<std::size_t>(c.rows());
     switch (text()) {
-      case EmbeddedText::prompt:
-        return require(step, c.prompt_text, rows, "prompt");
-      case EmbeddedText::reference:
-        return require(step, c.reference, rows, "reference");
-      case EmbeddedText::answer:
-        return require(step, c.text, rows, "answer");
-      case EmbeddedText::conversation:
-        break;
+      case EmbeddedText::prompt: return require(step, c.prompt_text, rows, "prompt");
+      case EmbeddedText::reference: return require(step, c.reference, rows, "reference");
+      case EmbeddedText::answer: return require(step, c.text, rows, "answer");
+      case EmbeddedText::conversation: break;
     }
     std::vector<std::string> texts = require(step, c.prompt_text, rows, "prompt");
     const std::vector<std::string> answers = require(step, c.text, rows, "answer");

@@ -56,17 +56,10 @@ struct TextEncoder final : Node {
   EmbeddingOptions options(const Step& step, const SentenceEncoder& made) const {
     EmbeddingOptions o = made.options();
     switch (pooling()) {
-      case PoolingChoice::mean:
-        o.pooling = Pooling::mean;
-        break;
-      case PoolingChoice::cls:
-        o.pooling = Pooling::cls;
-        break;
-      case PoolingChoice::max:
-        o.pooling = Pooling::max;
-        break;
-      case PoolingChoice::folder:
-        break;
+      case PoolingChoice::mean: o.pooling = Pooling::mean; break;
+      case PoolingChoice::cls: o.pooling = Pooling::cls; break;
+      case PoolingChoice::max: o.pooling = Pooling::max; break;
+      case PoolingChoice::folder: break;
     }
     if (normalise()) o.normalise = *normalise();
     if (max_tokens() == 0) return o;

@@ -43,20 +43,20 @@ void require_usual(const Json& json, const char* key, const Json& usual) {
                 usual.dump() + " is");
 }
 
-std::string layer_name(std::int64_t index, const char* rest) {
+std::string encoder_layer_name(std::int64_t index, const char* rest) {
   return fmt::format("encoder.layer.{}.{}", index, rest);
 }
 
 at::Tensor attention(const EncoderConfig& c, const WeightMap& w, std::int64_t layer,
                      const at::Tensor& x, const at::Tensor& bias) {
   const auto heads = [&](const char* name) {
-    return split_heads(linear(w, layer_name(layer, name), false, x), c.heads);
+    return split_heads(linear(w, encoder_layer_name(layer, name), false, x), c.heads);
   };
   const at::Tensor query = heads("attention.self.query"), key = heads("attention.self.key");
   const double scale = 1.0 / std::sqrt(static_cast<double>(c.hidden_size / c.heads));
   const at::Tensor score = at::matmul(query, key.transpose(-1, -2)) * scale + bias;
   const at::Tensor mixed = at::matmul(score.softmax(-1), heads("attention.self.value"));
-  return linear(w, layer_name(layer, "attention.output.dense"), false, join_heads(mixed));
+  return linear(w, encoder_layer_name(layer, "attention.output.dense"), false, join_heads(mixed));
 }
 
 }  // namespace
@@ -103,13 +103,13 @@ std::vector<WeightShape> encoder_shapes(const EncoderConfig& c, bool pooler) {
   affine("embeddings.LayerNorm", {d});
   for (std::int64_t i = 0; i < c.layers; ++i) {
     for (const char* part : {"query", "key", "value"}) {
-      affine(layer_name(i, "attention.self.") + part, {d, d});
+      affine(encoder_layer_name(i, "attention.self.") + part, {d, d});
     }
-    affine(layer_name(i, "attention.output.dense"), {d, d});
-    affine(layer_name(i, "attention.output.LayerNorm"), {d});
-    affine(layer_name(i, "intermediate.dense"), {inner, d});
-    affine(layer_name(i, "output.dense"), {d, inner});
-    affine(layer_name(i, "output.LayerNorm"), {d});
+    affine(encoder_layer_name(i, "attention.output.dense"), {d, d});
+    affine(encoder_layer_name(i, "attention.output.LayerNorm"), {d});
+    affine(encoder_layer_name(i, "intermediate.dense"), {inner, d});
+    affine(encoder_layer_name(i, "output.dense"), {d, inner});
+    affine(encoder_layer_name(i, "output.LayerNorm"), {d});
   }
   if (pooler) affine("pooler.dense", {d, d});
   return list;
@@ -163,11 +163,11 @@ at::Tensor encoder_hidden(const EncoderConfig& c, const WeightMap& w, const at::
                               .unsqueeze(1)
                               .unsqueeze(1);
   for (std::int64_t i = 0; i < c.layers; ++i) {
-    x = norm(layer_name(i, "attention.output.LayerNorm"), x + attention(c, w, i, x, bias));
+    x = norm(encoder_layer_name(i, "attention.output.LayerNorm"), x + attention(c, w, i, x, bias));
     const at::Tensor inner =
-        activated(c.activation, linear(w, layer_name(i, "intermediate.dense"), false, x));
-    x = norm(layer_name(i, "output.LayerNorm"),
-             x + linear(w, layer_name(i, "output.dense"), false, inner));
+        activated(c.activation, linear(w, encoder_layer_name(i, "intermediate.dense"), false, x));
+    x = norm(encoder_layer_name(i, "output.LayerNorm"),
+             x + linear(w, encoder_layer_name(i, "output.dense"), false, inner));
   }
   return x;
 }

@@ -166,7 +166,7 @@ void store_key_value(const AttentionShape& shape, const float* key, const float*
 namespace {
 
 /// What a query sees: positions first..last, in whole vectors from `start` on.
-struct Span {
+struct KeyRange {
   std::int64_t first;
   std::int64_t last;
   std::int64_t start() const { return first / lanes * lanes; }
@@ -174,7 +174,7 @@ struct Span {
 
 /// scores[j] = scale * query . key_j within the span, and minus infinity in the rest of its
 /// vectors.
-REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, const Span& span,
+REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, const KeyRange& span,
                               const float* keys, float scale, float* scores) {
   Floats highest = fill(-std::numeric_limits<float>::infinity());
   const Integers lane{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -184,9 +184,11 @@ REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, c
       total += query[i] * load(keys + i * shape.capacity + j);
     }
     total *= scale;
-    const Integers there = (lane <= static_cast<std::int32_t>(span.last - j)) &
-                           (lane >= static_cast<std::int32_t>(span.first - j));
-    total = there ? total : fill(-std::numeric_limits<float>::infinity());
+    if (j < span.first || j + lanes > span.last + 1) {  // the edges alone need a mask
+      const Integers there = (lane <= static_cast<std::int32_t>(span.last - j)) &
+                             (lane >= static_cast<std::int32_t>(span.first - j));
+      total = there ? total : fill(-std::numeric_limits<float>::infinity());
+    }
     store(scores + j, total);
     highest = larger(highest, total);
   }
@@ -194,7 +196,7 @@ REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, c
 }
 
 /// Turns scores into probabilities.
-REWARDLOOM_INLINE void softmax(const Span& span, float highest, float* scores) {
+REWARDLOOM_INLINE void softmax(const KeyRange& span, float highest, float* scores) {
   Floats total{};
   for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
     const Floats e = exponential(load(scores + j) - highest);
@@ -213,7 +215,7 @@ REWARDLOOM_VECTORISED
 void attend(const AttentionShape& shape, const float* query, std::int64_t first,
             std::int64_t position, HeadCache cache, float* scores, float* out) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
-  const Span span{first, position};
+  const KeyRange span{first, position};
   softmax(span, score(shape, query, span, cache.keys, scale, scores), scores);
   for (std::int64_t i = 0; i < shape.padded_head; i += lanes) {
     Floats total{};
@@ -263,7 +265,7 @@ REWARDLOOM_INLINE void add_scaled(float* to, float factor, const float* from, st
 }
 
 /// One query: adds to the gradients of its keys and values, gives its own into `d_query`.
-REWARDLOOM_INLINE void query_backward(const AttentionShape& s, const Span& span,
+REWARDLOOM_INLINE void query_backward(const AttentionShape& s, const KeyRange& span,
                                       const HeadScratch& m, float scale, float* d_query) {
   softmax(span, score(s, m.query, span, m.keys_across, scale, m.probability), m.probability);
   Floats total{};

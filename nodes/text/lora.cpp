@@ -157,12 +157,9 @@ std::string model_name(const std::string& stored) {
 
 const char* task_of(HeadKind head) {
   switch (head) {
-    case HeadKind::sequence:
-      return "SEQ_CLS";
-    case HeadKind::token:
-      return "TOKEN_CLS";
-    case HeadKind::language_model:
-      break;
+    case HeadKind::sequence: return "SEQ_CLS";
+    case HeadKind::token: return "TOKEN_CLS";
+    case HeadKind::language_model: break;
   }
   return "CAUSAL_LM";
 }

@@ -67,22 +67,14 @@ template <typename Vector, int Rows, int Vectors>
 template <typename Vector, int Vectors>
 [[gnu::always_inline]] inline void multiply_few(const Tile& t, std::int64_t rows) {
   switch (rows) {
-    case 1:
-      return multiply_rows<Vector, 1, Vectors>(t);
-    case 2:
-      return multiply_rows<Vector, 2, Vectors>(t);
-    case 3:
-      return multiply_rows<Vector, 3, Vectors>(t);
-    case 4:
-      return multiply_rows<Vector, 4, Vectors>(t);
-    case 5:
-      return multiply_rows<Vector, 5, Vectors>(t);
-    case 6:
-      return multiply_rows<Vector, 6, Vectors>(t);
-    case 7:
-      return multiply_rows<Vector, 7, Vectors>(t);
-    default:
-      return;
+    case 1: return multiply_rows<Vector, 1, Vectors>(t);
+    case 2: return multiply_rows<Vector, 2, Vectors>(t);
+    case 3: return multiply_rows<Vector, 3, Vectors>(t);
+    case 4: return multiply_rows<Vector, 4, Vectors>(t);
+    case 5: return multiply_rows<Vector, 5, Vectors>(t);
+    case 6: return multiply_rows<Vector, 6, Vectors>(t);
+    case 7: return multiply_rows<Vector, 7, Vectors>(t);
+    default: return;
   }
 }
 

@@ -98,12 +98,9 @@ constexpr const char* token_head = "ForTokenClassification";
 
 std::string name_of(const Family& family, HeadKind head) {
   switch (head) {
-    case HeadKind::sequence:
-      return std::string(family.name) + sequence_head;
-    case HeadKind::token:
-      return std::string(family.name) + token_head;
-    case HeadKind::language_model:
-      break;
+    case HeadKind::sequence: return std::string(family.name) + sequence_head;
+    case HeadKind::token: return std::string(family.name) + token_head;
+    case HeadKind::language_model: break;
   }
   return std::string(family.name) + family.language_model;
 }

@@ -17,12 +17,9 @@ Activation activation_of(const std::string& name) {
 
 at::Tensor activated(Activation activation, const at::Tensor& x) {
   switch (activation) {
-    case Activation::gelu:
-      return at::gelu(x);
-    case Activation::gelu_tanh:
-      return at::gelu(x, "tanh");
-    case Activation::silu:
-      break;
+    case Activation::gelu: return at::gelu(x);
+    case Activation::gelu_tanh: return at::gelu(x, "tanh");
+    case Activation::silu: break;
   }
   return at::silu(x);
 }

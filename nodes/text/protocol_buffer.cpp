@@ -10,7 +10,7 @@ namespace rewardloom {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_message(const std::string& why) {
   throw Failure("protocol-buffer", "the file is no protocol buffer: " + why,
                 "fetch it again; a Git LFS pointer is not the file itself");
 }
@@ -23,9 +23,7 @@ ProtocolField ProtocolReader::next() {
   ProtocolField field;
   field.key = tag >> 3;
   switch (tag & 7) {
-    case 0:
-      field.number = varint();
-      break;
+    case 0: field.number = varint(); break;
     case 1:
       field.kind = Kind::fixed64;
       take(8);
@@ -42,8 +40,7 @@ ProtocolField ProtocolReader::next() {
       std::memcpy(&field.decimal, &bits, sizeof bits);
       break;
     }
-    default:
-      refuse(fmt::format("it has a field of kind {}", tag & 7));
+    default: refuse_message(fmt::format("it has a field of kind {}", tag & 7));
   }
   return field;
 }
@@ -55,11 +52,11 @@ std::uint64_t ProtocolReader::varint() {
     value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
     if (byte < 0x80) return value;
   }
-  refuse("a number is too long");
+  refuse_message("a number is too long");
 }
 
 std::string_view ProtocolReader::take(std::uint64_t size) {
-  if (size > rest_.size()) refuse("it ends early");
+  if (size > rest_.size()) refuse_message("it ends early");
   const std::string_view out = rest_.substr(0, size);
   rest_.remove_prefix(size);
   return out;

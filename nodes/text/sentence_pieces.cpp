@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view space_mark = "\u2581";
 constexpr float unknown_penalty = 10;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_pieces(const std::string& why) {
   throw Failure("tokenizer", "the SentencePiece model " + why, "fetch the file again");
 }
 
@@ -27,7 +27,7 @@ SentencePieces::SentencePieces(SentencePieceModel model) : model_(std::move(mode
   lowest_ = std::numeric_limits<float>::max();
   highest_ = std::numeric_limits<float>::lowest();
   for (std::int64_t id = 0; id < size(); ++id) add_piece(id);
-  if (unknown_ < 0) refuse("has no unknown piece");
+  if (unknown_ < 0) refuse_pieces("has no unknown piece");
   require_bytes();
   std::vector<PrefixIndex::Entry> entries, user_defined;
   for (const auto& [text, id] : texts_) {
@@ -42,14 +42,14 @@ void SentencePieces::add_piece(std::int64_t id) {
   const auto& [text, score, type] = piece(id);
   const bool is_text = type == Type::normal || type == Type::user_defined || type == Type::unused;
   if (!(is_text ? texts_ : reserved_).emplace(text, id).second) {
-    refuse(fmt::format("has the piece {} twice", text));
+    refuse_pieces(fmt::format("has the piece {} twice", text));
   }
   if (type == Type::normal) {
     lowest_ = std::min(lowest_, score);
     highest_ = std::max(highest_, score);
   }
   if (type == Type::unknown) {
-    if (unknown_ >= 0) refuse("has two unknown pieces");
+    if (unknown_ >= 0) refuse_pieces("has two unknown pieces");
     unknown_ = id;
   }
   if (type != Type::byte) return;
@@ -59,14 +59,14 @@ void SentencePieces::add_piece(std::int64_t id) {
       return;
     }
   }
-  refuse(fmt::format("has the byte piece {}", text));
+  refuse_pieces(fmt::format("has the byte piece {}", text));
 }
 
 void SentencePieces::require_bytes() const {
   const auto known = std::count_if(bytes_.begin(), bytes_.end(), [](auto id) { return id >= 0; });
   if (model_.byte_fallback ? known == 256 : known == 0) return;
-  refuse(fmt::format("has {} byte pieces, {} falling back on bytes", known,
-                     model_.byte_fallback ? "but is" : "without"));
+  refuse_pieces(fmt::format("has {} byte pieces, {} falling back on bytes", known,
+                            model_.byte_fallback ? "but is" : "without"));
 }
 
 std::optional<std::int64_t> SentencePieces::find(std::string_view piece) const {

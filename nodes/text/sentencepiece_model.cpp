@@ -14,7 +14,7 @@ namespace {
 
 using Kind = ProtocolField::Kind;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_model(const std::string& why) {
   throw Failure("tokenizer", "the SentencePiece model " + why,
                 "fetch the file again; a Git LFS pointer is not the model itself");
 }
@@ -29,7 +29,7 @@ template <class E>
 void put_choice(E& value, const ProtocolField& field, std::uint64_t most, const char* what) {
   if (field.kind != Kind::integer) return;
   if (field.number < 1 || field.number > most)
-    refuse(fmt::format("has the {} {}", what, field.number));
+    refuse_model(fmt::format("has the {} {}", what, field.number));
   value = static_cast<E>(field.number);
 }
 
@@ -41,10 +41,10 @@ SentencePieceModel::Piece read_piece(std::string_view message, std::size_t index
     if (field.key == 2 && field.kind == Kind::fixed32) piece.score = field.decimal;
     if (field.key == 3) put_choice(piece.type, field, 6, "piece type");
   }
-  if (piece.text.empty()) refuse(fmt::format("has no text for piece {}", index));
-  if (invalid_utf8(piece.text)) refuse(fmt::format("has a piece {} that is no UTF-8", index));
+  if (piece.text.empty()) refuse_model(fmt::format("has no text for piece {}", index));
+  if (invalid_utf8(piece.text)) refuse_model(fmt::format("has a piece {} that is no UTF-8", index));
   if (!std::isfinite(piece.score))
-    refuse(fmt::format("has the score {} at piece {}", piece.score, index));
+    refuse_model(fmt::format("has the score {} at piece {}", piece.score, index));
   return piece;
 }
 
@@ -75,7 +75,7 @@ void require_no_rules(std::string_view message) {
   for (ProtocolReader reader(message); !reader.done();) {
     const ProtocolField field = reader.next();
     if (field.key == 2 && !field.bytes.empty())
-      refuse("rewrites decoded text, which is not supported");
+      refuse_model("rewrites decoded text, which is not supported");
   }
 }
 
@@ -91,7 +91,7 @@ SentencePieceModel read_sentencepiece_model(std::string_view file) {
     if (field.key == 3) read_normalizer(field.bytes, model);
     if (field.key == 5) require_no_rules(field.bytes);
   }
-  if (model.pieces.empty()) refuse("has no pieces");
+  if (model.pieces.empty()) refuse_model("has no pieces");
   return model;
 }
 

@@ -71,7 +71,11 @@ class SentencePieceTokenizer final : public Tokenizer {
         if (id < pieces_.size()) run.push_back(id);
         continue;
       }
-      if (skip_special && (control || added->special)) continue;
+      if (skip_special && control) {  // stands between two runs of bytes, and has no text
+        run.push_back(id);
+        continue;
+      }
+      if (skip_special && added->special) continue;
       flush();
       text += control ? pieces_.piece(id).text : added->text;
     }

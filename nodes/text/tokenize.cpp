@@ -52,11 +52,12 @@ struct TextTokenize final : Node {
   Optional<Table> ids{this, "ids", "with decode: one list of ids per row"};
   Output<Table> out_ids{this, "ids", "one list of ids per row"};
   Output<TextRows> out_text{this, "text", "the texts; with decode, those of the ids"};
-  Output<Table> tokens{this, "tokens", "the text of each id, one list per row"};
+  Output<Table> tokens{this, "tokens", "with show_tokens: the text of each id, one list per row"};
   TokenizerParams source{this};
   Param<bool> decode{this, "decode", false, "from ids to texts instead"};
   Param<bool> special{this, "special", true, "ids get what the post-processor puts around them"};
   Param<bool> skip_special{this, "skip_special", true, "decode leaves special tokens out"};
+  Param<bool> show_tokens{this, "show_tokens", false, "tokens gives the text of each id"};
   Param<InvalidText> invalid{this, "invalid", InvalidText::refuse, "text that is no UTF-8"};
   Synonyms words{this,
                  {"tokenizer", "BPE", "SentencePiece", "WordPiece", "detokenize", "vocabulary"}};
@@ -126,17 +127,22 @@ struct TextTokenize final : Node {
     return texts;
   }
 
-  void put(Step& step, const Tokenizer& tokenizer, const std::vector<Ids>& rows,
-           std::vector<std::string> texts) const {
-    Table id_table, token_table;
+  static Table token_texts(const Tokenizer& tokenizer, const std::vector<Ids>& rows) {
+    Table table;
     for (const Ids& row : rows) {
       Json pieces = Json::array();
       for (const std::int64_t id : row) pieces.push_back(repaired_utf8(tokenizer.token_text(id)));
-      id_table.cells.emplace_back(row);
-      token_table.cells.push_back(std::move(pieces));
+      table.cells.push_back(std::move(pieces));
     }
+    return table;
+  }
+
+  void put(Step& step, const Tokenizer& tokenizer, const std::vector<Ids>& rows,
+           std::vector<std::string> texts) const {
+    Table id_table;
+    for (const Ids& row : rows) id_table.cells.emplace_back(row);
     step[out_ids] = std::move(id_table);
-    step[tokens] = std::move(token_table);
+    if (show_tokens()) step[tokens] = token_texts(tokenizer, rows);
     step[out_text] = TextRows{std::move(texts), step.new_batch()};
   }
 };

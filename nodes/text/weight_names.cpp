@@ -102,12 +102,9 @@ void add_block(const ModelConfig& c, std::int64_t index, ShapeList& shapes) {
 
 const WeightNames& weight_names(const ModelConfig& config) {
   switch (config.layout) {
-    case WeightLayout::gpt2:
-      return gpt2_names;
-    case WeightLayout::gemma2:
-      return gemma2_names;
-    case WeightLayout::llama:
-      break;
+    case WeightLayout::gpt2: return gpt2_names;
+    case WeightLayout::gemma2: return gemma2_names;
+    case WeightLayout::llama: break;
   }
   return llama_names;
 }

@@ -1,5 +1,5 @@
-// Worlds in which everything is known: prompts, candidate answers, what they are truly worth, and what
-// a reward model that errs outside its training range says of them.
+// Worlds in which everything is known: prompts, candidate answers, what they are truly worth, and
+// what a reward model that errs outside its training range says of them.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -42,9 +42,11 @@ TableWorld make_table_world(const TableWorldOptions& options, const Random& rand
         const double value = k == 0 ? z : options.correlation * first + rest * z;
         if (k == 0) first = value;
         const double beyond = std::max(0.0, value - options.trained_up_to);
-        // The reward model extrapolates upwards: its error is never in the answer's disfavour there.
-        const double error = options.noise * draw.normal() +
-                             options.misspecification * beyond * std::abs(student(draw, options.tail));
+        // The reward model extrapolates upwards: its error is never in the answer's disfavour
+        // there.
+        const double error =
+            options.noise * draw.normal() +
+            options.misspecification * beyond * std::abs(student(draw, options.tail));
         world.truth[k].data_ptr<double>()[at] = value;
         world.proxy[k].data_ptr<double>()[at] = value + error;
       }

@@ -153,7 +153,8 @@ double raw_seconds(const Shape& shape, int iterations) {
   std::vector<std::unique_ptr<RawNode>> nodes;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     nodes.push_back(std::make_unique<RawNode>(graph, [](const flow::continue_msg&) {}));
-    for (const int from : shape[i]) flow::make_edge(*nodes[static_cast<std::size_t>(from)], *nodes[i]);
+    for (const int from : shape[i])
+      flow::make_edge(*nodes[static_cast<std::size_t>(from)], *nodes[i]);
   }
   std::vector<RawNode*> first;
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -256,7 +257,8 @@ double peak_megabytes() {
 void chain_memory(const Registry& registry) {
   std::string text = R"({"rewardloom":1,"name":"bench","nodes":{"n0":{"type":"bench.bulk"})";
   for (int i = 1; i < 200; ++i) {
-    text += fmt::format(R"(,"n{}":{{"type":"bench.bulk","inputs":{{"from":"n{}.latents"}}}})", i, i - 1);
+    text += fmt::format(R"(,"n{}":{{"type":"bench.bulk","inputs":{{"from":"n{}.latents"}}}})", i,
+                        i - 1);
   }
   Engine engine(registry, text + "}}", false);
   const double base = peak_megabytes();
@@ -269,7 +271,8 @@ void chain_memory(const Registry& registry) {
 void recording_cost() {
   Registry registry;
   register_all_nodes(registry);
-  const fs::path parent = fs::temp_directory_path() / fmt::format("rewardloom-bench-runs-{}", ::getpid());
+  const fs::path parent =
+      fs::temp_directory_path() / fmt::format("rewardloom-bench-runs-{}", ::getpid());
   std::vector<double> off, on;
   for (int round = 0; round < 7; ++round) {
     for (const bool record : {false, true}) {

@@ -5,12 +5,14 @@
 #include <string>
 
 namespace rewardloom::bench {
+void bench_algorithms(const std::string& only);
 void bench_engine(const std::string& only);
-}
+}  // namespace rewardloom::bench
 
 int main(int argc, char** argv) {
   using Suite = void (*)(const std::string&);
-  const std::map<std::string, Suite> suites = {{"engine", rewardloom::bench::bench_engine}};
+  const std::map<std::string, Suite> suites = {{"algorithms", rewardloom::bench::bench_algorithms},
+                                               {"engine", rewardloom::bench::bench_engine}};
   const std::string wanted = argc > 1 ? argv[1] : "";
   const std::string part = argc > 2 ? argv[2] : "";
   if (!wanted.empty() && !suites.contains(wanted)) {

@@ -5,7 +5,8 @@ usage: tests/claims/run.py [--program FILE] [--work DIR] [NAME ...]
 
 Each (experiment, seed) is one run of a saved graph in WORK/NAME/seed-S. A finished one is not repeated and
 an unfinished one is resumed, so that the command can be stopped and started again at any time.
-An experiment compares two numbers of each run: {"metric": NAME, "at": "first" | "last" | "max" | "mean_last_10"}.
+An experiment compares two numbers of each run: {"metric": NAME, "at": "first" | "last" | "max" | "mean_last_10",
+"times": FACTOR}. With "runs": NAME it looks at the runs of another experiment.
 It holds if the better side wins in enough seeds for a one-sided sign test below 0.05 (5 of 5 gives 0.031)."""
 import argparse
 import datetime
@@ -56,10 +57,10 @@ def value_of(run, side):
     if not rows:
         sys.exit(f"{run} has no metric {side['metric']}")
     values = [value for _, value in rows]
-    at = side.get("at", "last")
+    at, factor = side.get("at", "last"), side.get("times", 1)
     if at == "mean_last_10":
-        return statistics.fmean(values[-10:])
-    return {"first": values[0], "last": values[-1], "max": max(values)}[at]
+        return factor * statistics.fmean(values[-10:])
+    return factor * {"first": values[0], "last": values[-1], "max": max(values)}[at]
 
 
 def sign_test(wins, count):
@@ -70,7 +71,8 @@ def sign_test(wins, count):
 def measure(program, experiment, work):
     pairs, seconds = [], []
     for seed in experiment["seeds"]:
-        run = finished_run(program, experiment, seed, work / experiment["name"] / f"seed-{seed}")
+        run = finished_run(program, experiment, seed,
+                           work / experiment.get("runs", experiment["name"]) / f"seed-{seed}")
         pairs.append((value_of(run, experiment["better"]), value_of(run, experiment["than"])))
         seconds.append(run_state(run)["seconds"])
     differences = [better - than for better, than in pairs]
@@ -115,15 +117,16 @@ def main():
     arguments = parser.parse_args()
     experiments = json.loads((HERE / "experiments.json").read_text())
     stored = HERE / "results.json"
-    results = json.loads(stored.read_text()) if stored.exists() else {}
     for experiment in experiments:
         if arguments.names and experiment["name"] not in arguments.names:
             continue
         print(experiment["name"], flush=True)
         result = measure(arguments.program, experiment, arguments.work)
         result["when"] = f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} x {processor()}"
+        results = json.loads(stored.read_text()) if stored.exists() else {}
         results[experiment["name"]] = result
         stored.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(stored.read_text()) if stored.exists() else {}
     lines = ["# Claims", "", "Written by `tests/claims/run.py`; do not edit.", ""]
     for experiment in experiments:
         if experiment["name"] in results:

@@ -16,13 +16,15 @@ constexpr auto choices(Scale) {
 }
 
 struct Sample final : Node {
-  Input<Rewards> rewards{this, "rewards", "one reward per row", {.needs = {{"group_size", {{"min", 2}}}}}};
+  Input<Rewards> rewards{
+      this, "rewards", "one reward per row", {.needs = {{"group_size", {{"min", 2}}}}}};
   Inputs<Scalar> extras{this, "extras", "added", 0};
   Optional<Text> note{this, "note", "a remark"};
   Output<Advantages> advantages{this, "advantages", "one per row"};
   Param<Scale> scale{this, "scale", Scale::group_std, "what divides"};
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread", {.min = 0}};
-  Param<std::optional<double>> clip{this, "clip", std::nullopt, "bound", {.min = 0, .exclusive_min = true}};
+  Param<std::optional<double>> clip{
+      this, "clip", std::nullopt, "bound", {.min = 0, .exclusive_min = true}};
   Param<std::vector<double>> weights{this, "weights", {}, "one per reward"};
   Param<std::string> preset{this, "preset", "none", "as others do it"};
   Preset wide{this, "wide", {{"epsilon", 0.1}, {"scale", "none"}}};
@@ -48,7 +50,8 @@ std::string refusal(const Registry& r, const char* type, const Json& params) {
   try {
     r.make(type, params);
   } catch (const Failure& failure) {
-    return failure.problem().code + ": " + failure.problem().where.port + ": " + failure.problem().text;
+    return failure.problem().code + ": " + failure.problem().where.port + ": " +
+           failure.problem().text;
   }
   return "accepted";
 }
@@ -75,7 +78,8 @@ class TestNode : public QObject {
     QVERIFY(Catalogue::from_json(json).to_json() == json);
   }
   void parametersAreConverted() {
-    const auto node = registry().make("test.sample", {{"epsilon", 1}, {"scale", "none"}, {"weights", {1, 2.5}}});
+    const auto node =
+        registry().make("test.sample", {{"epsilon", 1}, {"scale", "none"}, {"weights", {1, 2.5}}});
     const auto& sample = dynamic_cast<const Sample&>(*node);
     QCOMPARE(sample.epsilon(), 1.0);
     QVERIFY(sample.scale() == Scale::none);
@@ -91,20 +95,30 @@ class TestNode : public QObject {
   void badParametersAreRefused_data() {
     QTest::addColumn<QString>("params");
     QTest::addColumn<QString>("message");
-    QTest::newRow("range") << R"({"epsilon": -1})" << "param-range: epsilon: -1 is below the minimum 0";
-    QTest::newRow("type") << R"({"epsilon": "x"})" << "param-type: epsilon: expects a number, but is \"x\"";
-    QTest::newRow("choice") << R"({"scale": "std"})" << "param-choice: scale: \"std\" is none of group_std and none";
-    QTest::newRow("unknown") << R"({"eps": 1})" << "unknown-parameter: eps: test.sample has no parameter of this name";
-    QTest::newRow("above") << R"({"clip": 0})" << "param-range: clip: 0 must be above 0";
-    QTest::newRow("list") << R"({"weights": [1, "a"]})" << "param-type: weights: expects a list of which every item is a number, but holds \"a\"";
+    QTest::newRow("range") << R"({"epsilon": -1})"
+                           << "param-range: epsilon: -1 is below the minimum 0";
+    QTest::newRow("type") << R"({"epsilon": "x"})"
+                          << "param-type: epsilon: expects a number, but is \"x\"";
+    QTest::newRow("choice") << R"({"scale": "std"})"
+                            << "param-choice: scale: \"std\" is none of group_std and none";
+    QTest::newRow("unknown") << R"({"eps": 1})"
+                             << "unknown-parameter: eps: test.sample has no parameter of this name";
+    QTest::newRow("above") << R"({"clip": 0})"
+                           << "param-range: clip: 0 must be above 0";
+    QTest::newRow("list")
+        << R"({"weights": [1, "a"]})"
+        << "param-type: weights: expects a list of which every item is a number, but holds \"a\"";
   }
   void badParametersAreRefused() {
     QFETCH(QString, params);
     QFETCH(QString, message);
-    QCOMPARE(QString::fromStdString(refusal(registry(), "test.sample", Json::parse(params.toStdString()))), message);
+    QCOMPARE(QString::fromStdString(
+                 refusal(registry(), "test.sample", Json::parse(params.toStdString()))),
+             message);
   }
   void aRequiredParameterMustBeGiven() {
-    QCOMPARE(refusal(registry(), "test.needy", Json::object()), std::string("missing-parameter: path: has no default"));
+    QCOMPARE(refusal(registry(), "test.needy", Json::object()),
+             std::string("missing-parameter: path: has no default"));
   }
   void unknownTypesNameNearOnes() {
     try {
@@ -129,12 +143,16 @@ class TestNode : public QObject {
     QVERIFY_EXCEPTION_THROWN(r.load_plugin("/nowhere.so"), Failure);
   }
   void problemsArePrintedAsTheDesignSays() {
-    const Problem p{Severity::error, "type-mismatch", {"graphs/x.json", "adv", "rewards"},
+    const Problem p{Severity::error,
+                    "type-mismatch",
+                    {"graphs/x.json", "adv", "rewards"},
                     "expects Rewards [N], but kl.token_rewards gives TokenRewards [N,T]",
-                    "put reward.sum_tokens between them, or connect kl.rewards", {}};
-    QCOMPARE(format(p), std::string("error[type-mismatch]: graphs/x.json: adv.rewards\n"
-                                    "  expects Rewards [N], but kl.token_rewards gives TokenRewards [N,T]\n"
-                                    "  help: put reward.sum_tokens between them, or connect kl.rewards"));
+                    "put reward.sum_tokens between them, or connect kl.rewards",
+                    {}};
+    QCOMPARE(format(p),
+             std::string("error[type-mismatch]: graphs/x.json: adv.rewards\n"
+                         "  expects Rewards [N], but kl.token_rewards gives TokenRewards [N,T]\n"
+                         "  help: put reward.sum_tokens between them, or connect kl.rewards"));
     QVERIFY(problem_from_json(to_json(p)) == p);
   }
 };

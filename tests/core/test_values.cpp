@@ -41,7 +41,8 @@ class Filler final : public FieldVisitor {
       if (*c != ',') shape.push_back(*c == '*' ? 3 : size(*c));
     }
     const at::Tensor values = at::arange(c10::multiply_integers(shape), at::kFloat).reshape(shape);
-    if (name == "mask" || name == "absent" || name == "finished") return values.remainder(2).to(at::kBool);
+    if (name == "mask" || name == "absent" || name == "finished")
+      return values.remainder(2).to(at::kBool);
     if (name == "group" || name == "tokens" || name == "prompt") return values.to(at::kLong);
     return values * 0.5;
   }

@@ -48,7 +48,8 @@ class TestCanvas : public QObject {
     QSignalSpy spoken(view_.get(), &CanvasView::statusText);
     drag(portPoint({a, "completions", true}), portPoint({b, "rewards", false}));
     QVERIFY(wiresOf(model_->document(), {}).empty());
-    QVERIFY2(spoken.last()[0].toString().contains("expects Rewards"), qPrintable(spoken.last()[0].toString()));
+    QVERIFY2(spoken.last()[0].toString().contains("expects Rewards"),
+             qPrintable(spoken.last()[0].toString()));
   }
 
   void while_a_wire_is_pulled_fitting_ports_glow() {
@@ -102,7 +103,8 @@ class TestCanvas : public QObject {
     connect(a, "rewards", b, "rewards");
     const QPoint title = view_->mapFromScene(scene_->nodeItem(p)->pos() + QPointF(60, 18));
     const QPointF middle = (scene_->nodeItem(a)->portScenePoint({a, "rewards", true}) +
-                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) / 2;
+                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) /
+                           2;
     const QPointF to = middle - scene_->nodeItem(p)->view().rect().center() + QPointF(60, 18);
     drag(title, view_->mapFromScene(to));
     QCOMPARE(findNode(model_->document(), {}, b)->input("rewards")->from[0].node, p);
@@ -114,10 +116,12 @@ class TestCanvas : public QObject {
     const std::string b = add("advantage.group", {500, 0});
     connect(a, "rewards", b, "rewards");
     const QPointF middle = (scene_->nodeItem(a)->portScenePoint({a, "rewards", true}) +
-                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) / 2;
+                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) /
+                           2;
     view_->setFocus();
     QTest::keyPress(view_.get(), Qt::Key_Y);
-    drag(view_->mapFromScene(middle - QPointF(0, 60)), view_->mapFromScene(middle + QPointF(0, 60)));
+    drag(view_->mapFromScene(middle - QPointF(0, 60)),
+         view_->mapFromScene(middle + QPointF(0, 60)));
     QTest::keyRelease(view_.get(), Qt::Key_Y);
     QVERIFY(wiresOf(model_->document(), {}).empty());
   }
@@ -126,7 +130,8 @@ class TestCanvas : public QObject {
     const std::string a = add("reward.exact_match", {0, 0});
     const std::string b = add("advantage.group", {500, 0});
     connect(a, "rewards", b, "rewards");
-    QTest::mouseClick(view_->viewport(), Qt::LeftButton, Qt::AltModifier, portPoint({a, "rewards", true}));
+    QTest::mouseClick(view_->viewport(), Qt::LeftButton, Qt::AltModifier,
+                      portPoint({a, "rewards", true}));
     QVERIFY(wiresOf(model_->document(), {}).empty());
   }
 
@@ -135,8 +140,10 @@ class TestCanvas : public QObject {
     const std::string b = add("advantage.group", {500, 0});
     connect(a, "rewards", b, "rewards");
     const QPointF middle = (scene_->nodeItem(a)->portScenePoint({a, "rewards", true}) +
-                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) / 2;
-    QTest::mouseDClick(view_->viewport(), Qt::LeftButton, Qt::NoModifier, view_->mapFromScene(middle));
+                            scene_->nodeItem(b)->portScenePoint({b, "rewards", false})) /
+                           2;
+    QTest::mouseDClick(view_->viewport(), Qt::LeftButton, Qt::NoModifier,
+                       view_->mapFromScene(middle));
     QCOMPARE(wireDots(model_->document(), {}).size(), 1U);
   }
 
@@ -167,7 +174,8 @@ class TestCanvas : public QObject {
     QVERIFY(!scene_->scope().empty());
     view_->leave();
     QVERIFY(scene_->scope().empty());
-    while (model_->history().count() > 0 && model_->history().index() > steps) model_->history().undo();
+    while (model_->history().count() > 0 && model_->history().index() > steps)
+      model_->history().undo();
     QCOMPARE(model_->document().text(), start);
   }
 
@@ -184,7 +192,8 @@ class TestCanvas : public QObject {
     const std::string b = add("advantage.group", {500, 0});
     QElapsedTimer clock;
     clock.start();
-    while (!scene_->nodeItem(b)->view().badge && clock.elapsed() < 1000) QCoreApplication::processEvents();
+    while (!scene_->nodeItem(b)->view().badge && clock.elapsed() < 1000)
+      QCoreApplication::processEvents();
     QVERIFY(scene_->nodeItem(b)->view().badge == Severity::error);
     QVERIFY2(scene_->nodeItem(b)->view().badgeText.contains("missing-input"),
              qPrintable(scene_->nodeItem(b)->view().badgeText));
@@ -192,8 +201,10 @@ class TestCanvas : public QObject {
 
   void an_unknown_type_is_kept_and_drawn() {
     Document document = Document::parse(
-        Json{{"rewardloom", 1}, {"name", "x"},
-             {"nodes", {{"odd", {{"type", "future.node"}, {"params", {{"a", 1}}}}}}}}.dump());
+        Json{{"rewardloom", 1},
+             {"name", "x"},
+             {"nodes", {{"odd", {{"type", "future.node"}, {"params", {{"a", 1}}}}}}}}
+            .dump());
     model_->adopt(document, {});
     QVERIFY(scene_->nodeItem("odd") && !scene_->nodeItem("odd")->view().known);
     const QImage image = view_->grab().toImage();
@@ -212,13 +223,17 @@ class TestCanvas : public QObject {
   QPoint portPoint(const PortEnd& end) const {
     return view_->mapFromScene(scene_->nodeItem(end.node)->portScenePoint(end));
   }
-  void press(QPoint at) { QTest::mousePress(view_->viewport(), Qt::LeftButton, Qt::NoModifier, at); }
+  void press(QPoint at) {
+    QTest::mousePress(view_->viewport(), Qt::LeftButton, Qt::NoModifier, at);
+  }
   void move(QPoint at) {
     QMouseEvent event(QEvent::MouseMove, at, view_->viewport()->mapToGlobal(at), Qt::NoButton,
                       Qt::LeftButton, Qt::NoModifier);
     QApplication::sendEvent(view_->viewport(), &event);
   }
-  void release(QPoint at) { QTest::mouseRelease(view_->viewport(), Qt::LeftButton, Qt::NoModifier, at); }
+  void release(QPoint at) {
+    QTest::mouseRelease(view_->viewport(), Qt::LeftButton, Qt::NoModifier, at);
+  }
   void drag(QPoint from, QPoint to) {
     press(from);
     move(from + (to - from) / 2);

@@ -65,7 +65,8 @@ class TestGraphEdits : public QObject {
     model.load(graphFile("grpo-arithmetic.json"));
     const std::string start = model.document().text();
     for (int i = 0; i < 5; ++i) {
-      model.edit("move", [i](Document& d) { setPosition(d, {}, "check", QPointF(i, i)); }, "nudge");
+      model.edit(
+          "move", [i](Document& d) { setPosition(d, {}, "check", QPointF(i, i)); }, "nudge");
     }
     QCOMPARE(model.history().count(), 1);
     model.history().undo();
@@ -105,15 +106,19 @@ class TestGraphEdits : public QObject {
     QVERIFY(insertIntoWire(d, {}, *catalogue_, penalty, {{"check", "rewards"}, "adv", "rewards"}));
     QCOMPARE(findNode(std::as_const(d), {}, "adv")->input("rewards")->from[0].node, penalty);
     removeNodes(d, {}, {penalty}, true, *catalogue_);
-    QCOMPARE(findNode(std::as_const(d), {}, "adv")->input("rewards")->from[0].node, std::string("check"));
+    QCOMPARE(findNode(std::as_const(d), {}, "adv")->input("rewards")->from[0].node,
+             std::string("check"));
   }
 
   void misfits_are_explained_with_both_sides() {
     const Document d = Document::load(graphFile("grpo-arithmetic.json").toStdString());
-    const FitVerdict wrong = fitOf(d, {}, *catalogue_, {"rollout", "completions", true}, {"adv", "rewards", false});
+    const FitVerdict wrong =
+        fitOf(d, {}, *catalogue_, {"rollout", "completions", true}, {"adv", "rewards", false});
     QVERIFY(!wrong.fits);
-    QVERIFY2(wrong.reason.contains("Rewards") && wrong.reason.contains("Completions"), qPrintable(wrong.reason));
-    const FitVerdict circle = fitOf(d, {}, *catalogue_, {"update", "policy", true}, {"rollout", "policy", false});
+    QVERIFY2(wrong.reason.contains("Rewards") && wrong.reason.contains("Completions"),
+             qPrintable(wrong.reason));
+    const FitVerdict circle =
+        fitOf(d, {}, *catalogue_, {"update", "policy", true}, {"rollout", "policy", false});
     QVERIFY(!circle.fits);
     QVERIFY2(circle.reason.contains("circle"), qPrintable(circle.reason));
     QVERIFY(fitOf(d, {}, *catalogue_, {"check", "rewards", true}, {"adv", "rewards", false}).fits);
@@ -124,8 +129,8 @@ class TestGraphEdits : public QObject {
     const auto list = fittingTypes(d, {}, *catalogue_, {"check", "rewards", true},
                                    [](const std::string& a, const std::string& b) {
                                      return a == "reward.exact_match" && b == "advantage.whiten" ? 0
-                                            : b == "advantage.leave_one_out"                    ? 9
-                                                                                                : 1;
+                                            : b == "advantage.leave_one_out"                     ? 9
+                                                                             : 1;
                                    });
     QVERIFY(!list.empty());
     QCOMPARE(list[0].type, std::string("advantage.leave_one_out"));
@@ -141,10 +146,12 @@ class TestGraphEdits : public QObject {
     const PasteResult pasted = pasteText(into, {}, text, QPointF(100, 100));
     QCOMPARE(pasted.names.size(), 3U);
     QVERIFY(!pasted.remarks.empty());  // the policy and the prompts are not there
-    QCOMPARE(findNode(std::as_const(into), {}, "adv")->input("rewards")->from[0].node, std::string("check"));
+    QCOMPARE(findNode(std::as_const(into), {}, "adv")->input("rewards")->from[0].node,
+             std::string("check"));
     const PasteResult again = pasteText(into, {}, text, QPointF(0, 0));
     QCOMPARE(again.names[0], std::string("rollout_2"));
-    QCOMPARE(findNode(std::as_const(into), {}, "adv_2")->input("rewards")->from[0].node, std::string("check_2"));
+    QCOMPARE(findNode(std::as_const(into), {}, "adv_2")->input("rewards")->from[0].node,
+             std::string("check_2"));
     QVERIFY_EXCEPTION_THROWN(pasteText(into, {}, "not a graph", QPointF()), Failure);
   }
 
@@ -183,7 +190,8 @@ class TestGraphEdits : public QObject {
         if (d.nodes.size() > 3) removeNodes(d, {}, {someNode()}, below(2) == 0, *catalogue_);
         break;
       case 2:
-        if (!d.nodes.empty()) setPosition(d, {}, someNode(), QPointF(static_cast<double>(below(500)), 1));
+        if (!d.nodes.empty())
+          setPosition(d, {}, someNode(), QPointF(static_cast<double>(below(500)), 1));
         break;
       case 3:
         if (!d.nodes.empty()) {
@@ -192,7 +200,8 @@ class TestGraphEdits : public QObject {
         }
         break;
       case 4:
-        if (!d.nodes.empty()) setParameter(d, {}, someNode(), "epsilon", static_cast<double>(below(9)) / 8);
+        if (!d.nodes.empty())
+          setParameter(d, {}, someNode(), "epsilon", static_cast<double>(below(9)) / 8);
         break;
       case 5:
         if (d.nodes.size() > 1) {

@@ -28,13 +28,16 @@ class TestRuns : public QObject {
       values.push_back(i % 777 == 0 ? NAN : noise(random));
       series.append(i, values.back());
     }
-    for (const auto& [from, to, columns] : {std::tuple{0.0, 5000.0, 300}, {17.0, 4001.0, 7}, {100.0, 130.0, 30}}) {
+    for (const auto& [from, to, columns] :
+         {std::tuple{0.0, 5000.0, 300}, {17.0, 4001.0, 7}, {100.0, 130.0, 30}}) {
       const auto got = series.columns(from, to, columns);
       const double width = (to - from) / columns;
       for (int c = 0; c < columns; ++c) {
         double low = HUGE_VAL, high = -HUGE_VAL;
         for (int i = 0; i < 5000; ++i) {
-          if (i < from + width * c || i >= from + width * (c + 1) || !std::isfinite(values[static_cast<std::size_t>(i)])) continue;
+          if (i < from + width * c || i >= from + width * (c + 1) ||
+              !std::isfinite(values[static_cast<std::size_t>(i)]))
+            continue;
           low = std::min(low, values[static_cast<std::size_t>(i)]);
           high = std::max(high, values[static_cast<std::size_t>(i)]);
         }
@@ -72,15 +75,25 @@ class TestRuns : public QObject {
     RunProcess run;
     QSignalSpy metrics(&run, &RunProcess::metricsArrived);
     QSignalSpy problems(&run, &RunProcess::problemArrived);
-    const auto line = [&](const Json& json) { run.readLine(QByteArray::fromStdString(json.dump())); };
-    line({{"event", "start"}, {"folder", "runs/x"}, {"graph_hash", "abc"}, {"first", 0}, {"iterations", 9}});
+    const auto line = [&](const Json& json) {
+      run.readLine(QByteArray::fromStdString(json.dump()));
+    };
+    line({{"event", "start"},
+          {"folder", "runs/x"},
+          {"graph_hash", "abc"},
+          {"first", 0},
+          {"iterations", 9}});
     QCOMPARE(run.state(), RunState::running);
     line({{"event", "nodes"}, {"iteration", 0}, {"running", {"rollout"}}});
     QVERIFY(run.activities().at("rollout").state == NodeState::running);
     line({{"event", "metrics"}, {"iteration", 0}, {"values", {{"reward", 0.5}}}});
     QCOMPARE(metrics.count(), 1);
     QCOMPARE(run.iteration(), 1);
-    line({{"event", "problem"}, {"severity", "error"}, {"code", "not-finite"}, {"node", "adv"}, {"message", "NaN"}});
+    line({{"event", "problem"},
+          {"severity", "error"},
+          {"code", "not-finite"},
+          {"node", "adv"},
+          {"message", "NaN"}});
     QVERIFY(run.activities().at("adv").state == NodeState::failed);
     QCOMPARE(problems.count(), 1);
     run.readLine("this is no JSON");
@@ -92,7 +105,13 @@ class TestRuns : public QObject {
   void a_missing_program_is_said_so() {
     RunProcess run;
     QSignalSpy problems(&run, &RunProcess::problemArrived);
-    run.start({QStringLiteral("/nowhere/rewardloom"), graphFile("grpo-arithmetic.json"), {}, {}, {}, {}, 0});
+    run.start({QStringLiteral("/nowhere/rewardloom"),
+               graphFile("grpo-arithmetic.json"),
+               {},
+               {},
+               {},
+               {},
+               0});
     QTRY_COMPARE(problems.count(), 1);
     QCOMPARE(run.state(), RunState::failed);
   }
@@ -116,7 +135,8 @@ class TestRuns : public QObject {
     QVERIFY(window.rewards().samples().rollouts().rowCount() > 0);
     window.rewards().samples().setRegion(HeatRegion{0, 1000, 0.5, 1.5});
     const auto& rollouts = window.rewards().samples().rollouts();
-    for (int i = 0; i < rollouts.rowCount(); ++i) QVERIFY(rollouts.rollout(i).numbers.at("total") > 0.5);
+    for (int i = 0; i < rollouts.rowCount(); ++i)
+      QVERIFY(rollouts.rollout(i).numbers.at("total") > 0.5);
     QVERIFY(!tab.isStale());
     tab.model().edit("set", [](Document& d) { setParameter(d, {}, "adv", "epsilon", 0.1); });
     QVERIFY(tab.isStale());
@@ -133,7 +153,8 @@ class TestRuns : public QObject {
     QSignalSpy problems(&run, &RunProcess::problemArrived);
     QFile script(folder.path() + "/dies");
     QVERIFY(script.open(QIODevice::WriteOnly));
-    script.write("#!/bin/sh\necho '{\"event\": \"start\", \"folder\": \"x\", \"iterations\": 5}'\nkill -SEGV $$\n");
+    script.write(
+        "#!/bin/sh\necho '{\"event\": \"start\", \"folder\": \"x\", \"iterations\": 5}'\nkill -SEGV $$\n");
     script.close();
     script.setPermissions(QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner);
     run.start({script.fileName(), "graph.json", {}, {}, {}, {}, 0});

@@ -37,20 +37,11 @@ class Mutator {
       case 1:
         if (!text.empty()) text[at] = static_cast<char>(random_());
         break;
-      case 2:
-        text.erase(at, length);
-        break;
-      case 3:
-        text.insert(at, text.substr(below(text.size()), length));
-        break;
-      case 4:
-        text.resize(below(text.size() + 1));
-        break;
-      case 5:
-        overwrite_number(text, at);
-        break;
-      default:
-        text.insert(at, words()[below(words().size())]);
+      case 2: text.erase(at, length); break;
+      case 3: text.insert(at, text.substr(below(text.size()), length)); break;
+      case 4: text.resize(below(text.size() + 1)); break;
+      case 5: overwrite_number(text, at); break;
+      default: text.insert(at, words()[below(words().size())]);
     }
   }
 
@@ -99,26 +90,18 @@ class Mutator {
 
   Json any_value(const Json& root) {
     switch (below(9)) {
-      case 0:
-        return nullptr;
-      case 1:
-        return static_cast<std::int64_t>(random_());
-      case 2:
-        return below(300);
-      case 3:
-        return -1.5e300;
-      case 4:
-        return below(2) == 0;
-      case 5:
-        return Json::array();
-      case 6:
-        return Json::object();
+      case 0: return nullptr;
+      case 1: return static_cast<std::int64_t>(random_());
+      case 2: return below(300);
+      case 3: return -1.5e300;
+      case 4: return below(2) == 0;
+      case 5: return Json::array();
+      case 6: return Json::object();
       case 7: {
         const std::string& word = words()[below(words().size())];
         return word.find_first_of("\xFF\xED") == std::string::npos ? word : "x";
       }
-      default:
-        return somewhere(root);
+      default: return somewhere(root);
     }
   }
 

@@ -315,24 +315,12 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + data)
         const std::size_t at =
             below(round % 8 == 0 ? bytes.size() : std::min<std::size_t>(bytes.size(), header + 8));
         switch (below(6)) {
-          case 0:
-            bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
-            break;
-          case 1:
-            bytes[at] = tokens[below(tokens.size())];
-            break;
-          case 2:
-            bytes.insert(at, 1, tokens[below(tokens.size())]);
-            break;
-          case 3:
-            bytes.erase(at, below(4) + 1);
-            break;
-          case 4:
-            bytes.insert(at, original, below(original.size()), below(40));
-            break;
-          default:
-            bytes.resize(below(bytes.size()) + 1);
-            break;
+          case 0: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
+          case 1: bytes[at] = tokens[below(tokens.size())]; break;
+          case 2: bytes.insert(at, 1, tokens[below(tokens.size())]); break;
+          case 3: bytes.erase(at, below(4) + 1); break;
+          case 4: bytes.insert(at, original, below(original.size()), below(40)); break;
+          default: bytes.resize(below(bytes.size()) + 1); break;
         }
       }
       // Keep half of the lengths honest, so that the changed header is reached.

@@ -63,8 +63,10 @@ class TestShapeNodes : public QObject {
     QVERIFY(near(value({.mode = TransformMode::centered}), 1.4, 1e-7));
     QVERIFY(near(value({.mode = TransformMode::sgfc}), 0.18705994, 1e-7));
     QVERIFY(near(value({.mode = TransformMode::lsc}), -0.44791710, 1e-7));
-    QVERIFY(near(value({.mode = TransformMode::lsc, .std = Divisor::population}), -0.39561476, 1e-7));
-    QVERIFY(near(value({.mode = TransformMode::par, .max_refs = 1}), 1 / (1 + std::exp(-1.4)), 1e-7));
+    QVERIFY(
+        near(value({.mode = TransformMode::lsc, .std = Divisor::population}), -0.39561476, 1e-7));
+    QVERIFY(
+        near(value({.mode = TransformMode::par, .max_refs = 1}), 1 / (1 + std::exp(-1.4)), 1e-7));
   }
 
   /// numpy.polyfit(x, sigmoid(x), 5) on linspace(-5, 5, 100).

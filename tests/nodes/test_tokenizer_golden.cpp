@@ -113,9 +113,10 @@ class TestTokenizerGolden : public QObject {
     QTest::newRow("model") << "model"
                            << "{\"type\": \"WordLevel\", \"vocab\": {}}"
                            << "model: WordLevel";
-    QTest::newRow("dropout") << "model"
-                             << "{\"type\": \"BPE\", \"vocab\": {}, \"merges\": [], \"dropout\": 0.1}"
-                             << "dropout";
+    QTest::newRow("dropout")
+        << "model"
+        << "{\"type\": \"BPE\", \"vocab\": {}, \"merges\": [], \"dropout\": 0.1}"
+        << "dropout";
     QTest::newRow("no type") << "decoder"
                              << "{\"kind\": \"Fuse\"}"
                              << "decoder: has no type";
@@ -137,12 +138,14 @@ class TestTokenizerGolden : public QObject {
     QTest::newRow("merge") << "model"
                            << "{\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}"
                            << "model.merges: element 0";
-    QTest::newRow("huge id") << "model"
-                             << "{\"type\": \"BPE\", \"vocab\": {\"a\": 99999999999}, \"merges\": []}"
-                             << "99999999999 is no token id";
-    QTest::newRow("unknown") << "model"
-                             << "{\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}"
-                             << "[UNK] is not in the vocabulary";
+    QTest::newRow("huge id")
+        << "model"
+        << "{\"type\": \"BPE\", \"vocab\": {\"a\": 99999999999}, \"merges\": []}"
+        << "99999999999 is no token id";
+    QTest::newRow("unknown")
+        << "model"
+        << "{\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}"
+        << "[UNK] is not in the vocabulary";
     QTest::newRow("template")
         << "post_processor"
         << "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\"}}, {\"Sequence\": {\"id\": \"A\"}}], \"special_tokens\": {}}"

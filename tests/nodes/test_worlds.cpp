@@ -28,7 +28,8 @@ class TestWorlds : public QObject {
   void flips_come_for_whole_prompts() {
     const std::int64_t prompts = 2000;
     const at::Tensor group = at::arange(prompts, at::kLong).repeat_interleave(4);
-    const at::Tensor rewards = at::arange(prompts * 4, at::kLong).remainder(3).eq(0).to(at::kDouble);
+    const at::Tensor rewards =
+        at::arange(prompts * 4, at::kLong).remainder(3).eq(0).to(at::kDouble);
     const Flipped out = flip_rewards(rewards, group, {}, {.p = 0.3}, stream(1));
     const at::Tensor byPrompt = out.flipped.reshape({prompts, 4});
     QVERIFY(byPrompt.all(1).logical_or(byPrompt.logical_not().all(1)).all().item<bool>());
@@ -58,7 +59,9 @@ class TestWorlds : public QObject {
   }
 
   void flips_need_verdicts_and_groups() {
-    QVERIFY_EXCEPTION_THROWN(flip_rewards(doubles({0.5, 1.5}), at::arange(2, at::kLong), {}, {.p = 0.1}, stream(1)), Failure);
+    QVERIFY_EXCEPTION_THROWN(
+        flip_rewards(doubles({0.5, 1.5}), at::arange(2, at::kLong), {}, {.p = 0.1}, stream(1)),
+        Failure);
     QVERIFY_EXCEPTION_THROWN(flip_rewards(doubles({0.0}), {}, {}, {.p = 0.1}, stream(1)), Failure);
   }
 
@@ -101,7 +104,8 @@ class TestWorlds : public QObject {
     QVERIFY(proxy.masked_select(inside).equal(truth.masked_select(inside)));
     QVERIFY((proxy - truth).masked_select(inside.logical_not()).gt(0).all().item<bool>());
     QVERIFY(at::allclose(world.prior.sum(1), at::ones({300}, at::kDouble)));
-    const double r = ((truth - truth.mean()) * (world.truth[1] - world.truth[1].mean())).mean().item<double>();
+    const double r =
+        ((truth - truth.mean()) * (world.truth[1] - world.truth[1].mean())).mean().item<double>();
     QVERIFY2(std::abs(r + 0.3) < 0.03, qPrintable(QString::number(r)));
   }
 };

@@ -1,5 +1,5 @@
-// The device path on a machine without a device: a mock guard for LibTorch's spare device type records
-// what the executor asks of streams and events.
+// The device path on a machine without a device: a mock guard for LibTorch's spare device type
+// records what the executor asks of streams and events.
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include "tests/qt_test.h"
@@ -110,7 +110,8 @@ class TestDevices : public QObject {
   void devicesThatAreNotThereAreRefused_data() {
     QTest::addColumn<QString>("device");
     QTest::addColumn<QString>("text");
-    QTest::newRow("nonsense") << "gpu!" << "\"gpu!\" is no device";
+    QTest::newRow("nonsense") << "gpu!"
+                              << "\"gpu!\" is no device";
     QTest::newRow("index") << "privateuseone:3"
                            << "privateuseone:3 was asked for, but this machine has 1 of that kind";
   }

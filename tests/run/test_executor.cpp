@@ -187,7 +187,8 @@ class TestExecutor : public QObject {
       "last":{"type":"test.sum","inputs":{"values":["slow.sum","next.sum"]}}}})",
                 watch);
     const std::string failure = failure_of(bench);
-    QVERIFY2(failure.starts_with("error[node-deadline]: test.json: slow, iteration 0"), failure.c_str());
+    QVERIFY2(failure.starts_with("error[node-deadline]: test.json: slow, iteration 0"),
+             failure.c_str());
     QCOMPARE(bench.ear.problems.size(), std::size_t{1});
     const Problem& problem = bench.ear.problems[0];
     QCOMPARE(problem.where.node, std::string("slow"));

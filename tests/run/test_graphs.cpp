@@ -1,4 +1,5 @@
-// Every saved graph checks and runs; threads change no bit; the schema file is what the registry says.
+// Every saved graph checks and runs; threads change no bit; the schema file is what the registry
+// says.
 #include <QTemporaryDir>
 #include <fstream>
 

@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kGraph = R"({"rewardloom":1,"name":"counting","settings":{"iterations":6,"checkpoint_every":2},
+constexpr const char* kGraph =
+    R"({"rewardloom":1,"name":"counting","settings":{"iterations":6,"checkpoint_every":2},
   "nodes":{
     "c":{"type":"test.counter"},
     "d":{"type":"test.draw"},
@@ -63,9 +64,11 @@ RunOptions resume_of(const fs::path& folder, std::int64_t iterations) {
   return options;
 }
 
-std::vector<std::pair<std::int64_t, double>> series(const fs::path& folder, const std::string& name) {
+std::vector<std::pair<std::int64_t, double>> series(const fs::path& folder,
+                                                    const std::string& name) {
   std::vector<std::pair<std::int64_t, double>> out;
-  for (const auto& point : RunReader(folder).metric(name)) out.emplace_back(point.iteration, point.value);
+  for (const auto& point : RunReader(folder).metric(name))
+    out.emplace_back(point.iteration, point.value);
   return out;
 }
 
@@ -86,7 +89,8 @@ class TestRun : public QObject {
   void aRunFolderHoldsWhatTheDesignSays() {
     TemporaryFolder place;
     const fs::path folder = run(document, registry, options_in(place, 5));
-    for (const char* name : {"graph.json", "run.json", "run.db", "trace.json", "tensorboard", "checkpoints"}) {
+    for (const char* name :
+         {"graph.json", "run.json", "run.db", "trace.json", "tensorboard", "checkpoints"}) {
       QVERIFY2(fs::exists(folder / name), name);
     }
     const RunInfo info = read_run_info(folder);
@@ -126,7 +130,8 @@ class TestRun : public QObject {
     const fs::path folder = run(document, registry, options_in(place, 6));
     const fs::path last = list_checkpoints(folder / "checkpoints").back().path;
     {
-      std::fstream file(last / "state-0000.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+      std::fstream file(last / "state-0000.safetensors",
+                        std::ios::in | std::ios::out | std::ios::binary);
       file.seekp(20);
       file.put('!');
     }
@@ -199,7 +204,8 @@ class TestRun : public QObject {
   void aGraphThatDoesNotCheckIsRefusedWithAllProblems() {
     TemporaryFolder place;
     const Document bad = Document::parse(R"({"rewardloom":1,"name":"x","nodes":{
-      "a":{"type":"test.nothing"},"b":{"type":"test.add"}}})", "");
+      "a":{"type":"test.nothing"},"b":{"type":"test.add"}}})",
+                                         "");
     try {
       Run run(bad, registry, options_in(place, 1));
       QFAIL("accepted");

@@ -44,8 +44,8 @@ Figure measure(int repeats, const std::function<void(int)>& frame) {
 }
 
 void print(const char* name, const Figure& f, double goal) {
-  std::printf("%-52s %8.2f ms  (%.2f to %.2f)   goal %.1f  %s\n", name, f.median, f.least, f.most, goal,
-              f.median <= goal ? "met" : "MISSED");
+  std::printf("%-52s %8.2f ms  (%.2f to %.2f)   goal %.1f  %s\n", name, f.median, f.least, f.most,
+              goal, f.median <= goal ? "met" : "MISSED");
   std::fflush(stdout);
 }
 
@@ -73,15 +73,19 @@ Document largeGraph(int nodes) {
     add("actor" + n, "text.policy", {{"model", "resources/models/arithmetic"}}, {});
     add("rollout" + n, "sample.generate", {{"group_size", 8}, {"max_tokens", 5}},
         {one("policy", "actor", "policy"), one("prompts", "tasks", "prompts")});
-    add("check" + n, "reward.exact_match", Json::object(), {one("completions", "rollout", "completions")});
-    add("length" + n, "reward.length", Json::object(), {one("completions", "rollout", "completions")});
+    add("check" + n, "reward.exact_match", Json::object(),
+        {one("completions", "rollout", "completions")});
+    add("length" + n, "reward.length", Json::object(),
+        {one("completions", "rollout", "completions")});
     add("both" + n, "reward.combine", Json::object(),
         {{"rewards", {{"check" + n, "rewards"}, {"length" + n, "rewards"}}, true}});
     add("adv" + n, "advantage.group", {{"epsilon", 0.001}}, {one("rewards", "both", "rewards")});
     add("clip" + n, "loss.policy_clip", {{"high", 0.28}}, {});
     add("update" + n, "optimize.policy", {{"learning_rate", 0.0003}},
-        {one("policy", "actor", "policy"), one("completions", "rollout", "completions"),
-         one("advantages", "adv", "advantages"), {"terms", {{"clip" + n, "term"}}, true}});
+        {one("policy", "actor", "policy"),
+         one("completions", "rollout", "completions"),
+         one("advantages", "adv", "advantages"),
+         {"terms", {{"clip" + n, "term"}}, true}});
     add("accuracy" + n, "eval.accuracy", Json::object(),
         {one("rewards", "check", "rewards"), one("completions", "rollout", "completions")});
   }
@@ -89,8 +93,7 @@ Document largeGraph(int nodes) {
 }
 
 struct Canvas {
-  Canvas(std::shared_ptr<const Catalogue> catalogue, int nodes)
-      : model(std::move(catalogue)) {
+  Canvas(std::shared_ptr<const Catalogue> catalogue, int nodes) : model(std::move(catalogue)) {
     model.adopt(largeGraph(nodes), {});
     scene = std::make_unique<GraphScene>(model, Theme::darkTheme());
     view = std::make_unique<CanvasView>(*scene);
@@ -128,20 +131,26 @@ void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, i
   print((n + "pan at fit").c_str(), measure(repeats, pan), frameGoal);
   print((n + "zoom at fit").c_str(), measure(repeats, zoom), frameGoal);
   NodeItem* item = canvas.scene->nodeItem("rollout_" + std::to_string(nodes / 20));
-  print((n + "drag a node at fit").c_str(), measure(repeats, [&](int i) {
-          item->moveBy(i % 2 ? 20 : -20, 0);
-          QApplication::processEvents();
-        }), frameGoal);
+  print((n + "drag a node at fit").c_str(),
+        measure(repeats,
+                [&](int i) {
+                  item->moveBy(i % 2 ? 20 : -20, 0);
+                  QApplication::processEvents();
+                }),
+        frameGoal);
   std::map<std::string, NodeActivity> activities;
-  print((n + "10 % of the nodes change state").c_str(), measure(repeats, [&](int i) {
-          for (int k = 0; k < nodes / 10; ++k) {
-            NodeActivity& activity = activities["rollout_" + std::to_string(k)];
-            activity.state = i % 2 ? NodeState::running : NodeState::done;
-            ++activity.count;
-          }
-          canvas.scene->setActivities(activities);
-          QApplication::processEvents();
-        }), 16.6);
+  print((n + "10 % of the nodes change state").c_str(),
+        measure(repeats,
+                [&](int i) {
+                  for (int k = 0; k < nodes / 10; ++k) {
+                    NodeActivity& activity = activities["rollout_" + std::to_string(k)];
+                    activity.state = i % 2 ? NodeState::running : NodeState::done;
+                    ++activity.count;
+                  }
+                  canvas.scene->setActivities(activities);
+                  QApplication::processEvents();
+                }),
+        16.6);
   if (nodes > 1000) return;
   canvas.view->setTransform(QTransform::fromScale(0.6, 0.6));
   canvas.view->centerOn(item);
@@ -152,9 +161,13 @@ void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, i
 
 void benchSearch(const Catalogue& catalogue, int repeats) {
   const auto entries = nodeEntries(catalogue);
-  print("search: results after a key", measure(repeats, [&](int i) {
-          fuzzySearch(entries, i % 2 ? QStringLiteral("advgr") : QStringLiteral("clip loss"));
-        }), 16);
+  print("search: results after a key",
+        measure(repeats,
+                [&](int i) {
+                  fuzzySearch(entries,
+                              i % 2 ? QStringLiteral("advgr") : QStringLiteral("clip loss"));
+                }),
+        16);
 }
 
 void benchLayout() {
@@ -167,7 +180,8 @@ void benchLayout() {
   QElapsedTimer wall;
   wall.start();
   layout.start(nodes, wiresOf(d, {}));
-  while (!done && wall.elapsed() < 60000) QApplication::processEvents(QEventLoop::WaitForMoreEvents);
+  while (!done && wall.elapsed() < 60000)
+    QApplication::processEvents(QEventLoop::WaitForMoreEvents);
   const auto ms = static_cast<double>(wall.elapsed());
   print("layout of 500 nodes (wall, another process)", {ms, ms, ms}, 200);
 }
@@ -177,21 +191,22 @@ void benchViews(int repeats) {
   std::normal_distribution<double> noise;
   MetricSeries series;
   for (int i = 0; i < 1000000; ++i) series.append(i, noise(random));
-  print("a curve of 1 000 000 points, 900 columns", measure(repeats, [&](int i) {
-          series.columns(i * 10, 1000000 - i * 10, 900);
-        }), 1);
+  print("a curve of 1 000 000 points, 900 columns",
+        measure(repeats, [&](int i) { series.columns(i * 10, 1000000 - i * 10, 900); }), 1);
   std::vector<HistogramRow> rows;
   for (int i = 0; i < 2000; ++i) {
     HistogramRow row;
     row.iteration = i;
-    row.distribution = {64 * 8, 0, 0, 0.5, 0.1, -1.0, 2.0, {}, -1.0, 2.0, std::vector<std::uint64_t>(64, 8)};
+    row.distribution = {
+        64 * 8, 0, 0, 0.5, 0.1, -1.0, 2.0, {}, -1.0, 2.0, std::vector<std::uint64_t>(64, 8)};
     rows.push_back(std::move(row));
   }
   HeatMap heat(Theme::darkTheme());
   heat.resize(900, 300);
   heat.setRows(rows);
   QImage image(900, 300, QImage::Format_RGB32);
-  print("heat map of 2000 iterations: a frame", measure(repeats, [&](int) { heat.render(&image); }), 1);
+  print("heat map of 2000 iterations: a frame", measure(repeats, [&](int) { heat.render(&image); }),
+        1);
   std::vector<Rollout> rollouts;
   for (int i = 0; i < 100000; ++i) {
     Rollout r;
@@ -203,9 +218,13 @@ void benchViews(int repeats) {
   }
   RolloutModel model;
   model.set(std::move(rollouts));
-  print("100 000 rollouts: filter", measure(std::min(repeats, 9), [&](int i) {
-          model.filter(i % 2 ? QStringLiteral("77") : QStringLiteral("answer 9"), std::nullopt, "total");
-        }), 100);
+  print("100 000 rollouts: filter",
+        measure(std::min(repeats, 9),
+                [&](int i) {
+                  model.filter(i % 2 ? QStringLiteral("77") : QStringLiteral("answer 9"),
+                               std::nullopt, "total");
+                }),
+        100);
 }
 
 }  // namespace
@@ -218,7 +237,8 @@ int main(int argc, char** argv) {
   using namespace rewardloom;
   const auto catalogue = std::make_shared<const Catalogue>(
       Catalogue::from_json(Json::parse(read_file(REWARDLOOM_NODES_JSON))));
-  std::printf("CPU milliseconds, median of %d (least to most), 1600x1000, offscreen raster\n", repeats);
+  std::printf("CPU milliseconds, median of %d (least to most), 1600x1000, offscreen raster\n",
+              repeats);
   benchCanvas(catalogue, 1000, repeats);
   benchCanvas(catalogue, 5000, repeats);
   benchSearch(*catalogue, repeats);
