@@ -62,6 +62,7 @@ struct Run::Parts {
   explicit Parts(const Registry& registry) : environment{registry, states, streams} {}
   StateStore states;
   DeviceStreams streams;
+  RunFolderLock lock;
   Environment environment;
   std::unique_ptr<Plan> plan;
   std::unique_ptr<Recorder> recorder;
@@ -102,6 +103,7 @@ void Run::open_folder() {
     const bool names_checkpoint = folder_.parent_path().filename() == "checkpoints";
     if (names_checkpoint) folder_ = folder_.parent_path().parent_path();
     info_ = read_run_info(folder_);
+    parts_->lock = RunFolderLock(folder_);
     restore();
   } else {
     info_.graph_hash = graph_hash(document_);
@@ -122,6 +124,7 @@ void Run::open_folder() {
   if (options_.record && !options_.resume) {
     const std::string stem = fs::path(document_.file).stem().string();
     folder_ = make_run_folder(options_.parent, stem.empty() ? document_.name : stem);
+    parts_->lock = RunFolderLock(folder_);
     write_graph(folder_, document_, *parts_->plan);
   }
   if (options_.record) write_run_info(folder_, info_);
@@ -219,6 +222,7 @@ RunEnd Run::execute() {
     end = RunEnd::failed;
   }
   finish(end);
+  parts_->lock = {};
   return end;
 }
 

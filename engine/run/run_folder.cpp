@@ -1,11 +1,17 @@
 #include "engine/run/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <fstream>
+#include <system_error>
+#include <utility>
 
 #include "engine/io/durable_file.h"
 
@@ -79,6 +85,34 @@ fs::path make_run_folder(const fs::path& parent, const std::string& graph_name) 
         fmt::format("{} cannot hold a run folder: {}", parent.string(), error.code().message()),
         "choose another place with --out");
   }
+}
+
+RunFolderLock::RunFolderLock(const fs::path& folder) {
+  const fs::path path = folder / "lock";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) {
+    throw Failure("run-folder",
+                  fmt::format("{} cannot be written: {}", path.string(),
+                              std::generic_category().message(errno)),
+                  "run folders must be writable");
+  }
+  if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(std::exchange(file_, -1));
+  throw Failure("run-in-use", fmt::format("{} is in use by another run", folder.string()),
+                "wait until it has ended, or stop it");
+}
+
+RunFolderLock::RunFolderLock(RunFolderLock&& other) noexcept
+    : file_(std::exchange(other.file_, -1)) {}
+
+RunFolderLock& RunFolderLock::operator=(RunFolderLock&& other) noexcept {
+  RunFolderLock old(std::move(*this));
+  file_ = std::exchange(other.file_, -1);
+  return *this;
+}
+
+RunFolderLock::~RunFolderLock() {
+  if (file_ >= 0) ::close(file_);
 }
 
 void write_run_info(const fs::path& folder, const RunInfo& info) {

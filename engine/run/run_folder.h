@@ -34,6 +34,20 @@ RunInfo run_info_from_json(const Json& json);
 std::filesystem::path make_run_folder(const std::filesystem::path& parent,
                                       const std::string& graph_name);
 
+/// Keeps other processes from running in the same folder while it lives.
+class RunFolderLock {
+ public:
+  RunFolderLock() = default;
+  /// Failure `run-in-use` if another run holds the folder.
+  explicit RunFolderLock(const std::filesystem::path& folder);
+  RunFolderLock(RunFolderLock&& other) noexcept;
+  RunFolderLock& operator=(RunFolderLock&& other) noexcept;
+  ~RunFolderLock();
+
+ private:
+  int file_ = -1;
+};
+
 /// Replaces run.json at once.
 void write_run_info(const std::filesystem::path& folder, const RunInfo& info);
 /// Failure `run-folder` if it is no run folder or run.json is broken.

@@ -88,16 +88,18 @@ struct ClipDelta final : Node {
     if (q.numel() == 0) return;
     const double low = q.min().item<double>(), high = q.max().item<double>();
     if (!(low >= 0 && high <= 1)) {
-      step.fail("score-range", fmt::format("clip needs scores in 0 .. 1, these lie in {} .. {}", low, high),
+      step.fail("score-range",
+                fmt::format("clip needs scores in 0 .. 1, these lie in {} .. {}", low, high),
                 "put a sigmoid before it: activation of reward.step_scores");
     }
     const double punished = (q < eta()).to(at::kDouble).mean().item<double>();
     step.metric("punished", punished);
     if (punished > 0 && punished < 1) return;
-    step.alarm(punished == 1 ? "every-step-punished" : "no-step-punished",
-               fmt::format("eta {} lies {} all scores of the batch ({} .. {}): {:.0f} % of the "
-                           "clipped rewards are 0",
-                           eta(), punished == 1 ? "above" : "below", low, high, 100 * (1 - punished)));
+    step.alarm(
+        punished == 1 ? "every-step-punished" : "no-step-punished",
+        fmt::format("eta {} lies {} all scores of the batch ({} .. {}): {:.0f} % of the "
+                    "clipped rewards are 0",
+                    eta(), punished == 1 ? "above" : "below", low, high, 100 * (1 - punished)));
   }
 };
 

@@ -20,9 +20,11 @@ at::Tensor at_last_token(const at::Tensor& outcome, const at::Tensor& mask) {
 struct KlPenalty final : Node {
   Optional<Rewards> rewards{this, "rewards", "the outcome, placed at the last action token"};
   Optional<TokenRewards> token_rewards{this, "token_rewards", "instead: rewards per token"};
-  Input<LogProbs> log_probs{this, "log_probs", "the policy that sampled"};
+  Optional<LogProbs> log_probs{this, "log_probs",
+                               "the policy that sampled; else what completions carry"};
   Input<LogProbs> ref_log_probs{this, "ref_log_probs", "the same tokens under the reference"};
-  Optional<Completions> completions{this, "completions", "the mask, where log_probs carry none"};
+  Optional<Completions> completions{
+      this, "completions", "the log-probs of sampling, or the mask where log_probs carry none"};
   Optional<Scalar> controller{this, "controller", "coefficient of this iteration, e.g. adaptive"};
   Output<TokenRewards> out{this, "token_rewards", "rewards minus coefficient * KL, per token"};
   Param<double> coefficient{this, "coefficient", 0.1, "weight of the KL", {.min = 0}};
@@ -39,6 +41,11 @@ struct KlPenalty final : Node {
                   {{"token_rewards", {{"connected", true}}}},
                   "there is no reward to add the KL to",
                   "connect rewards, or token_rewards"}};
+  Rule sampled{this,
+               {{{"log_probs", {{"connected", false}}}},
+                {{"completions", {{"connected", true}}}},
+                "there are no log-probs of the policy that sampled",
+                "connect completions, or log_probs"}};
   Synonyms words{this, {"KL in the reward", "RLHF", "reference"}};
   Doc doc{this,
           "token_rewards [N,T] = outcome at the last action token - coefficient * kl(log_probs, "
@@ -46,11 +53,11 @@ struct KlPenalty final : Node {
           "Metrics: kl (mean per token), kl_row (mean per row of the sum), coefficient."};
 
   void run(Step& step) const override {
-    const LogProbs& current = step[log_probs];
+    const LogProbs current = sampling_log_probs(step);
     const LogProbs& reference = step[ref_log_probs];
     require_same_rows("log_probs", current.log_probs.size(0), current.batch, "ref_log_probs",
                       reference.log_probs.size(0), reference.batch);
-    at::Tensor mask = mask_of(step);
+    at::Tensor mask = mask_of(step, current);
     const at::Tensor zero = at::zeros({}, current.log_probs.options());
     const at::Tensor kl = at::where(mask,
                                     kl_estimate(current.log_probs, reference.log_probs, {},
@@ -69,10 +76,20 @@ struct KlPenalty final : Node {
   }
 
  private:
-  at::Tensor mask_of(Step& step) const {
+  LogProbs sampling_log_probs(Step& step) const {
+    if (const LogProbs* const given = step[log_probs]) return *given;
+    const Completions* const c = step[completions];
+    if (c == nullptr) {
+      step.fail("there are no log-probs of the policy that sampled",
+                "connect completions, or log_probs");
+    }
+    return {c->log_probs, c->mask(), c->weight_version, c->batch};
+  }
+
+  at::Tensor mask_of(Step& step, const LogProbs& current) const {
     const TokenRewards* const dense = step[token_rewards];
     const Completions* const c = step[completions];
-    const at::Tensor& own = step[log_probs].mask;
+    const at::Tensor& own = current.mask;
     const at::Tensor mask = own.defined()                               ? own
                             : c != nullptr                              ? c->mask()
                             : dense != nullptr && dense->mask.defined() ? dense->mask
@@ -81,11 +98,11 @@ struct KlPenalty final : Node {
       step.fail("nothing says which tokens are the policy's own",
                 "connect completions, or log_probs with a mask");
     }
-    if (mask.sizes() != step[log_probs].log_probs.sizes()) {
-      throw Failure("bad-shape",
-                    c10::str("the mask is ", mask.sizes(), ", but log_probs are ",
-                             step[log_probs].log_probs.sizes()),
-                    "rows and tokens must agree");
+    if (mask.sizes() != current.log_probs.sizes()) {
+      throw Failure(
+          "bad-shape",
+          c10::str("the mask is ", mask.sizes(), ", but log_probs are ", current.log_probs.sizes()),
+          "rows and tokens must agree");
     }
     return mask.to(at::kBool);
   }

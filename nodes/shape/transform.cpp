@@ -194,7 +194,8 @@ struct Transform final : Node {
   Optional<Values> reference{
       this, "reference", "rewards of reference answers to the same prompt", {.dims = "N,M"}};
   Optional<Rewards> references{this, "references",
-                               "instead: rewards of reference answers, matched by group id"};
+                               "instead: rewards of reference answers, matched by group id",
+                               {.dims = "R"}};
   Output<Rewards> out{this, "rewards", "the shaped reward; what shaping changed is a component"};
   Param<TransformMode> mode{this, "mode", TransformMode::par, "the shape"};
   Param<double> k{this,

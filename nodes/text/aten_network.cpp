@@ -34,6 +34,8 @@ Rotation rotation_at(const ModelConfig& config, const at::Tensor& positions) {
   return {angle.cos().to(at::kFloat), angle.sin().to(at::kFloat)};
 }
 
+bool is_narrow(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+
 /// One block's layers by their short names.
 class Block {
  public:
@@ -95,8 +97,10 @@ Heads heads_of(const ModelConfig& c, const Block& block, const at::Tensor& x,
     h.key = block.norm("self_attn.k_norm", h.key);
   }
   if (c.positions == PositionKind::rotary) {
-    h.query = rotated(h.query, rotation.cosine, rotation.sine);
-    h.key = rotated(h.key, rotation.cosine, rotation.sine);
+    // Angles are float32, and so are the products.
+    const at::ScalarType type = h.query.scalar_type();
+    h.query = rotated(h.query, rotation.cosine, rotation.sine).to(type);
+    h.key = rotated(h.key, rotation.cosine, rotation.sine).to(type);
   }
   return h;
 }
@@ -115,8 +119,11 @@ at::Tensor attention(const ModelConfig& c, const Block& block, const at::Tensor&
     h.key = h.key.repeat_interleave(shared, 1);
     h.value = h.value.repeat_interleave(shared, 1);
   }
-  const at::Tensor score = at::matmul(h.query, h.key.transpose(-1, -2)) * c.attention_scale;
-  const at::Tensor weight = (capped(score, c.attention_cap) + bias).softmax(-1);
+  at::Tensor score = at::matmul(h.query, h.key.transpose(-1, -2));
+  if (is_narrow(score.scalar_type())) score = score.to(at::kFloat);
+  const at::Tensor weight = (capped(score * c.attention_scale, c.attention_cap) + bias)
+                                .softmax(-1)
+                                .to(h.value.scalar_type());
   return block.linear(block.names().out, join_heads(at::matmul(weight, h.value)));
 }
 
@@ -149,32 +156,61 @@ AttentionView masked_view(const at::Tensor& mask, std::int64_t window) {
   return view;
 }
 
-at::Tensor network_hidden(const ModelConfig& c, const WeightMap& weights, const at::Tensor& tokens,
-                          const AttentionView& view, TensorCache* cache) {
+WeightMap computing_weights(const ModelConfig& config, const WeightMap& weights) {
+  if (config.compute == ComputeType::float32) return weights;
+  WeightMap out;
+  for (const auto& [name, weight] : weights) out[name] = weight.to(at::kBFloat16);
+  return out;
+}
+
+namespace {
+
+at::Tensor embedded(const ModelConfig& c, const WeightMap& weights, const at::Tensor& tokens,
+                    const AttentionView& view) {
   const WeightNames& n = weight_names(c);
-  const std::string trunk = n.trunk;
   at::Tensor x = at::embedding(weights.at(embedding_name(c)), tokens);
   if (c.embedding_scale != 1) x = x * c.embedding_scale;
-  Rotation rotation;
-  if (c.positions == PositionKind::learned) {
-    x = x + at::embedding(weights.at(trunk + n.positions + ".weight"), view.positions);
-  } else {
-    rotation = rotation_at(c, view.positions);
-  }
+  if (c.positions != PositionKind::learned) return x;
+  return x +
+         at::embedding(weights.at(std::string(n.trunk) + n.positions + ".weight"), view.positions);
+}
+
+Rotation rotation_of(const ModelConfig& c, const AttentionView& view) {
+  return c.positions == PositionKind::rotary ? rotation_at(c, view.positions) : Rotation();
+}
+
+at::Tensor through_block(const ModelConfig& c, const WeightMap& weights, std::int64_t index,
+                         at::Tensor x, const AttentionView& view, const Rotation& rotation,
+                         TensorCache* cache) {
+  const Block block(c, weights, index);
+  const BlockNames& names = block.names();
+  at::Tensor more =
+      attention(c, block, block.norm(names.input_norm, x), view, rotation, cache, index);
+  x = x + (c.norms_after ? block.norm(names.attention_norm, more) : more);
+  more = feed_forward(c, block, block.norm(names.middle_norm, x));
+  return x + (c.norms_after ? block.norm(names.feed_forward_norm, more) : more);
+}
+
+at::Tensor last_normed(const ModelConfig& c, const WeightMap& weights, const at::Tensor& x) {
+  const WeightNames& n = weight_names(c);
+  return normed(c.norm, c.rms_epsilon, weights, std::string(n.trunk) + n.last_norm, x);
+}
+
+}  // namespace
+
+at::Tensor network_hidden(const ModelConfig& c, const WeightMap& weights, const at::Tensor& tokens,
+                          const AttentionView& view, TensorCache* cache) {
+  const Rotation rotation = rotation_of(c, view);
+  at::Tensor x = embedded(c, weights, tokens, view);
   for (std::int64_t i = 0; i < c.layers; ++i) {
-    const Block block(c, weights, i);
-    const BlockNames& names = block.names();
-    at::Tensor more =
-        attention(c, block, block.norm(names.input_norm, x), view, rotation, cache, i);
-    x = x + (c.norms_after ? block.norm(names.attention_norm, more) : more);
-    more = feed_forward(c, block, block.norm(names.middle_norm, x));
-    x = x + (c.norms_after ? block.norm(names.feed_forward_norm, more) : more);
+    x = through_block(c, weights, i, x, view, rotation, cache);
   }
-  return normed(c.norm, c.rms_epsilon, weights, trunk + n.last_norm, x);
+  return last_normed(c, weights, x);
 }
 
 at::Tensor network_head(const ModelConfig& c, const WeightMap& weights, const at::Tensor& hidden) {
-  return capped(linear(weights, head_module(c), false, hidden), c.logit_cap);
+  const at::Tensor logits = linear(weights, head_module(c), false, hidden);
+  return capped(is_narrow(logits.scalar_type()) ? logits.to(at::kFloat) : logits, c.logit_cap);
 }
 
 namespace {
@@ -201,35 +237,54 @@ at::Tensor indices(const std::vector<std::int64_t>& list, c10::Device device) {
   return at::tensor(list, at::TensorOptions().dtype(at::kLong)).to(device);
 }
 
+/// Flat indices of the wanted positions of rows padded to `length`.
+std::vector<std::int64_t> flat_wanted(const TokenSequences& sequences, std::int64_t length) {
+  std::vector<std::int64_t> flat;
+  for (std::size_t i = 0; i < sequences.wanted.size(); ++i) {
+    for (const std::int64_t at : sequences.wanted[i]) {
+      flat.push_back(static_cast<std::int64_t>(i) * length + at);
+    }
+  }
+  return flat;
+}
+
+WeightMap leaves_of(const WeightMap& weights, const std::set<std::string>& trained) {
+  WeightMap leaves;
+  for (const auto& [name, weight] : weights) {
+    leaves[name] = trained.contains(name) ? weight.detach().requires_grad_() : weight;
+  }
+  return leaves;
+}
+
+void add_leaf_gradients(const WeightMap& leaves, WeightMap& gradients) {
+  for (auto& [name, gradient] : gradients) {
+    const at::Tensor& leaf = leaves.at(name);
+    if (leaf.requires_grad() && leaf.grad().defined()) gradient.add_(leaf.grad());
+  }
+}
+
 class OperatorScoring final : public ScoringPass {
  public:
   OperatorScoring(const ModelConfig& config, const WeightMap& weights,
                   const TokenSequences& sequences, const std::set<std::string>& trained) {
     const c10::AutoGradMode mode(!trained.empty());
-    for (const auto& [name, weight] : weights) {
-      leaves_[name] = trained.contains(name) ? weight.detach().requires_grad_() : weight;
-    }
+    leaves_ = leaves_of(weights, trained);
+    const WeightMap computing = computing_weights(config, leaves_);
     const c10::Device device = weights.begin()->second.device();
     const PaddedTokens rows = padded(sequences.tokens);
     const at::Tensor hidden =
-        network_hidden(config, leaves_, rows.tokens.to(device),
+        network_hidden(config, computing, rows.tokens.to(device),
                        masked_view(rows.mask.to(device), config.sliding_window), nullptr);
-    std::vector<std::int64_t> wanted;
-    for (std::size_t i = 0; i < sequences.wanted.size(); ++i) {
-      for (const std::int64_t at : sequences.wanted[i]) wanted.push_back(i * hidden.size(1) + at);
-    }
+    const std::vector<std::int64_t> wanted = flat_wanted(sequences, hidden.size(1));
     const at::Tensor chosen =
         hidden.reshape({-1, hidden.size(2)}).index_select(0, indices(wanted, device));
-    differentiable_ = network_head(config, leaves_, chosen);
+    differentiable_ = network_head(config, computing, chosen);
     logits_ = differentiable_.detach();
   }
 
   void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
     differentiable_.backward(d_logits);
-    for (auto& [name, gradient] : gradients) {
-      const at::Tensor& leaf = leaves_.at(name);
-      if (leaf.requires_grad() && leaf.grad().defined()) gradient.add_(leaf.grad());
-    }
+    add_leaf_gradients(leaves_, gradients);
   }
 
  private:
@@ -237,13 +292,83 @@ class OperatorScoring final : public ScoringPass {
   at::Tensor differentiable_;
 };
 
+/// Keeps the blocks' inputs alone; the backward pass runs each block again (Chen et al. 2016,
+/// arXiv:1604.06174).
+class RecomputingScoring final : public ScoringPass {
+ public:
+  RecomputingScoring(const ModelConfig& config, const WeightMap& weights,
+                     const TokenSequences& sequences, const std::set<std::string>& trained)
+      : config_(config), leaves_(leaves_of(weights, trained)) {
+    const c10::NoGradGuard no_gradient;
+    const c10::Device device = weights.begin()->second.device();
+    const PaddedTokens rows = padded(sequences.tokens);
+    tokens_ = rows.tokens.to(device);
+    view_ = masked_view(rows.mask.to(device), config.sliding_window);
+    rotation_ = rotation_of(config, view_);
+    wanted_ = indices(flat_wanted(sequences, tokens_.size(1)), device);
+    const WeightMap computing = computing_weights(config, leaves_);
+    at::Tensor x = embedded(config, computing, tokens_, view_);
+    for (std::int64_t i = 0; i < config.layers; ++i) {
+      inputs_.push_back(x);
+      x = through_block(config, computing, i, x, view_, rotation_, nullptr);
+    }
+    inputs_.push_back(x);
+    logits_ = read(computing, x);
+  }
+
+  void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
+    const c10::AutoGradMode with_gradient(true);
+    at::Tensor d = passed_back(inputs_.back(), d_logits, [&](const at::Tensor& x) {
+      return read(computing_weights(config_, leaves_), x);
+    });
+    for (std::int64_t i = config_.layers - 1; i >= 0; --i) {
+      d = passed_back(inputs_[static_cast<std::size_t>(i)], d, [&](const at::Tensor& x) {
+        return through_block(config_, block_weights(i), i, x, view_, rotation_, nullptr);
+      });
+    }
+    const at::Tensor start = embedded(config_, computing_weights(config_, leaves_), tokens_, view_);
+    if (start.requires_grad()) start.backward(d);
+    add_leaf_gradients(leaves_, gradients);
+  }
+
+ private:
+  at::Tensor read(const WeightMap& weights, const at::Tensor& x) const {
+    const at::Tensor hidden = last_normed(config_, weights, x);
+    return network_head(config_, weights,
+                        hidden.reshape({-1, hidden.size(2)}).index_select(0, wanted_));
+  }
+  /// d loss / d input of a part, given d loss / d output; the leaves get theirs.
+  template <class Part>
+  static at::Tensor passed_back(const at::Tensor& input, const at::Tensor& d, const Part& part) {
+    const at::Tensor x = input.detach().requires_grad_();
+    part(x).backward(d);
+    return x.grad();
+  }
+  WeightMap block_weights(std::int64_t index) const {
+    const std::string prefix = block_prefix(config_, index);
+    WeightMap some;
+    for (auto at = leaves_.lower_bound(prefix);
+         at != leaves_.end() && at->first.starts_with(prefix); ++at) {
+      some.insert(*at);
+    }
+    return computing_weights(config_, some);
+  }
+
+  const ModelConfig& config_;
+  WeightMap leaves_;
+  at::Tensor tokens_, wanted_;
+  AttentionView view_;
+  Rotation rotation_;
+  std::vector<at::Tensor> inputs_;  ///< of each block, and what the last one gives
+};
+
 class OperatorSession final : public DecodingSession {
  public:
   OperatorSession(const ModelConfig& config, const WeightMap& weights, std::int64_t capacity)
-      : config_(config),
-        weights_(weights),
-        device_(weights.begin()->second.device()),
-        capacity_(capacity) {}
+      : config_(config), device_(weights.begin()->second.device()), capacity_(capacity) {
+    const c10::NoGradGuard no_gradient;
+    weights_ = computing_weights(config, weights);
+  }
 
   at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
                      const std::vector<std::int64_t>& prompt_of_slot) override {
@@ -285,10 +410,10 @@ class OperatorSession final : public DecodingSession {
     view.positions = indices(position_of_row, device_).unsqueeze(1);
     const at::Tensor key = at::arange(longest + 1, at::TensorOptions(at::kLong).device(device_));
     const at::Tensor ahead = key.view({1, 1, 1, -1}) - view.positions.view({-1, 1, 1, 1});
-    view.bias = bias_of(ahead <= 0, weights_.begin()->second.options());
+    const at::TensorOptions options = weights_.begin()->second.options().dtype(at::kFloat);
+    view.bias = bias_of(ahead <= 0, options);
     if (config_.sliding_window > 0) {
-      view.windowed = bias_of((ahead <= 0).logical_and(ahead > -config_.sliding_window),
-                              weights_.begin()->second.options());
+      view.windowed = bias_of((ahead <= 0).logical_and(ahead > -config_.sliding_window), options);
     }
     const at::Tensor hidden = network_hidden(
         config_, weights_, indices(token_of_row, device_).unsqueeze(1), view, &cache_);
@@ -345,6 +470,9 @@ std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const WeightMap& weights,
                                                   const TokenSequences& sequences,
                                                   const std::set<std::string>& trained) {
+  if (config.recomputes_layers && !trained.empty()) {
+    return std::make_unique<RecomputingScoring>(config, weights, sequences, trained);
+  }
   return std::make_unique<OperatorScoring>(config, weights, sequences, trained);
 }
 

@@ -23,18 +23,21 @@ struct AttentionView {
   at::Tensor windowed;   ///< the same for layers with a sliding window; undefined: there are none
 };
 
+/// The weights in the precision of the config's passes, differentiable.
+WeightMap computing_weights(const ModelConfig& config, const WeightMap& weights);
 /// Normalised hidden states [N,T,D] of tokens [N,T]. With a cache the new keys and values are put
 /// at `positions` and the first K cached ones are attended to. Adapters among the weights act
 /// beside their layers.
 at::Tensor network_hidden(const ModelConfig& config, const WeightMap& weights,
                           const at::Tensor& tokens, const AttentionView& view, TensorCache* cache);
-/// What the head gives [...,outputs] for hidden states [...,D].
+/// What the head gives [...,outputs] for hidden states [...,D], in float32 at least.
 at::Tensor network_head(const ModelConfig& config, const WeightMap& weights,
                         const at::Tensor& hidden);
 /// Causal attention among tokens that `mask` [N,T] bool marks; positions count marked tokens. The
 /// mask has no gap within a row. `window` 0: none.
 AttentionView masked_view(const at::Tensor& mask, std::int64_t window);
 
+/// Both take float32 weights and compute in the config's precision.
 /// With gradients with respect to the weights named in `trained`; without where it is empty.
 std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const WeightMap& weights,

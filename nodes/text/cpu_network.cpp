@@ -204,8 +204,22 @@ void CpuNetwork::feed_forward(const Layer& layer, std::int64_t tokens, Activatio
   if (!layer.down_bias.empty()) add_bias(tokens, width, layer.down_bias.data(), hidden);
 }
 
+void CpuNetwork::run_layer(std::int64_t index, const FlatTokens& tokens, KeyValueCache& cache,
+                           Activations& a, LayerActivations& l, bool keep) const {
+  const std::int64_t count = tokens.size(), width = config_.hidden_size;
+  resize(l.input_inverse, count);
+  resize(l.middle_inverse, count);
+  resize(l.qkv, count * qkv_width_);
+  resize(l.attended, count * config_.query_width());
+  resize(l.gate_up, count * 2 * config_.intermediate_size);
+  if (keep) l.input.assign(a.hidden.begin(), a.hidden.begin() + count * width);
+  attention(layers_[index], tokens, cache, index, a, l);
+  if (keep) l.middle.assign(a.hidden.begin(), a.hidden.begin() + count * width);
+  feed_forward(layers_[index], count, a, l);
+}
+
 void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
-                         const std::vector<std::int64_t>& selected, Activations& a, bool keep,
+                         const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
                          float* logits) const {
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   const std::int64_t chosen = static_cast<std::int64_t>(selected.size());
@@ -213,22 +227,18 @@ void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
   resize(a.hidden, count * width);
   resize(a.normed, count * width);
   resize(a.gated, count * config_.intermediate_size);
-  if (a.layers.size() < (keep ? layers_.size() : 1)) a.layers.resize(keep ? layers_.size() : 1);
+  const bool all = kept == Kept::everything;
+  if (a.layers.size() < (all ? layers_.size() : 1)) a.layers.resize(all ? layers_.size() : 1);
+  if (kept == Kept::inputs) a.inputs.resize(layers_.size());
   const float* embedding = embedding_.data_ptr<float>();
   for (std::int64_t t = 0; t < count; ++t) {
     std::memcpy(a.hidden.data() + t * width, embedding + tokens.token[t] * width, row_bytes);
   }
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    LayerActivations& l = a.layers[keep ? i : 0];
-    resize(l.input_inverse, count);
-    resize(l.middle_inverse, count);
-    resize(l.qkv, count * qkv_width_);
-    resize(l.attended, count * config_.query_width());
-    resize(l.gate_up, count * 2 * config_.intermediate_size);
-    if (keep) l.input.assign(a.hidden.begin(), a.hidden.begin() + count * width);
-    attention(layers_[i], tokens, cache, static_cast<std::int64_t>(i), a, l);
-    if (keep) l.middle.assign(a.hidden.begin(), a.hidden.begin() + count * width);
-    feed_forward(layers_[i], count, a, l);
+    if (kept == Kept::inputs) {
+      a.inputs[i].assign(a.hidden.begin(), a.hidden.begin() + count * width);
+    }
+    run_layer(static_cast<std::int64_t>(i), tokens, cache, a, a.layers[all ? i : 0], all);
   }
   resize(a.last, chosen * width);
   resize(a.last_normed, chosen * width);
@@ -268,9 +278,8 @@ void CpuNetwork::head_backward(const std::vector<std::int64_t>& selected, Activa
 }
 
 void CpuNetwork::feed_forward_backward(std::int64_t index, std::int64_t tokens, Activations& a,
-                                       WeightMap& gradients) const {
+                                       LayerActivations& l, WeightMap& gradients) const {
   const Layer& layer = layers_[index];
-  LayerActivations& l = a.layers[index];
   const std::int64_t width = config_.hidden_size, inner = config_.intermediate_size;
   const auto grad = [&](const char* name) { return gradient(gradients, layer_name(index, name)); };
   const float* dx = a.d_hidden.data();
@@ -303,9 +312,8 @@ void CpuNetwork::feed_forward_backward(std::int64_t index, std::int64_t tokens, 
 }
 
 void CpuNetwork::heads_backward(std::int64_t index, std::int64_t tokens, Activations& a,
-                                WeightMap& gradients) const {
+                                const LayerActivations& l, WeightMap& gradients) const {
   const Layer& layer = layers_[index];
-  const LayerActivations& l = a.layers[index];
   a.d_raw.assign(tokens * qkv_width_, 0.0f);
   for (std::int64_t h = 0; h < shape_.heads + shape_.key_value_heads; ++h) {
     const bool query = h < shape_.heads;
@@ -326,9 +334,8 @@ void CpuNetwork::heads_backward(std::int64_t index, std::int64_t tokens, Activat
 
 void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& tokens,
                                          const std::vector<std::int64_t>& lengths, Activations& a,
-                                         WeightMap& gradients) const {
+                                         LayerActivations& l, WeightMap& gradients) const {
   const Layer& layer = layers_[index];
-  LayerActivations& l = a.layers[index];
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   const std::int64_t queries = config_.query_width(), keys = config_.key_value_width();
   const auto grad = [&](const char* name) { return gradient(gradients, layer_name(index, name)); };
@@ -349,7 +356,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
   }
   rotate(count, shape_.heads + shape_.key_value_heads, shape_.head_size, *rotary_,
          tokens.position.data(), {a.d_qkv.data(), qkv_width_}, -1);
-  if (config_.query_key_norm) heads_backward(index, count, a, gradients);
+  if (config_.query_key_norm) heads_backward(index, count, a, l, gradients);
   rms_norm(count, width, ConstRows(l.input.data(), width), layer.input_norm.data(),
            config_.rms_epsilon, {a.normed.data(), width}, l.input_inverse.data());
   a.packed.assign(a.normed.data(), count, width, width, 1);
@@ -371,7 +378,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
 }
 
 void CpuNetwork::backward(const FlatTokens& tokens, const std::vector<std::int64_t>& lengths,
-                          const std::vector<std::int64_t>& selected, Activations& a,
+                          const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
                           const float* d_logits, WeightMap& gradients) const {
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   a.d_hidden.assign(count * width, 0.0f);
@@ -381,9 +388,17 @@ void CpuNetwork::backward(const FlatTokens& tokens, const std::vector<std::int64
   resize(a.d_qkv, count * qkv_width_);
   resize(a.d_attended, count * config_.query_width());
   head_backward(selected, a, d_logits, gradients);
+  const bool recompute = kept == Kept::inputs;
+  KeyValueCache cache(config_, recompute ? 1 : 0, static_cast<std::int64_t>(lengths.size()),
+                      *std::max_element(lengths.begin(), lengths.end()));
   for (std::int64_t i = config_.layers - 1; i >= 0; --i) {
-    feed_forward_backward(i, count, a, gradients);
-    attention_part_backward(i, tokens, lengths, a, gradients);
+    LayerActivations& l = a.layers[recompute ? 0 : i];
+    if (recompute) {
+      std::copy(a.inputs[i].begin(), a.inputs[i].end(), a.hidden.begin());
+      run_layer(i, tokens, cache, a, l, true);
+    }
+    feed_forward_backward(i, count, a, l, gradients);
+    attention_part_backward(i, tokens, lengths, a, l, gradients);
   }
   float* const embedding = gradient(gradients, "model.embed_tokens.weight");
   if (embedding == nullptr) return;

@@ -39,6 +39,10 @@ class KeyValueCache {
   std::vector<float> data_;
 };
 
+/// What a forward pass keeps for the backward pass: all, or what the layers were given, from which
+/// the backward pass computes the rest anew, to the same bits.
+enum class Kept { nothing, inputs, everything };
+
 /// What one layer leaves for the backward pass; [tokens, width] each, or [tokens].
 struct LayerActivations {
   std::vector<float> input, input_inverse;
@@ -50,8 +54,8 @@ struct LayerActivations {
 
 /// Memory of a pass, kept between passes to save its allocation.
 struct Activations {
-  std::vector<LayerActivations>
-      layers;  ///< one, unless the pass is to be followed by a backward pass
+  std::vector<LayerActivations> layers;    ///< one, unless everything is kept
+  std::vector<std::vector<float>> inputs;  ///< of each layer, where these are kept
   std::vector<float> hidden, normed, gated, scores;
   std::vector<float> last, last_normed, last_inverse;  ///< selected rows
   std::vector<float> d_hidden, d_normed, d_gated, d_gate_up, d_qkv, d_raw, d_attended, scratch;
@@ -69,14 +73,14 @@ class CpuNetwork {
   /// Runs the tokens through the network; their sequences' earlier tokens must be in the cache.
   /// Fills logits [selected, outputs] of the chosen tokens (indices into `tokens`).
   void forward(const FlatTokens& tokens, KeyValueCache& cache,
-               const std::vector<std::int64_t>& selected, Activations& a, bool keep,
+               const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
                float* logits) const;
   /// Adds to `gradients` (float32 tensors under the weights' names; those that are not there are
   /// not computed). The tokens must be whole sequences of `lengths`, as in the forward pass that
   /// kept `a`.
   void backward(const FlatTokens& tokens, const std::vector<std::int64_t>& lengths,
-                const std::vector<std::int64_t>& selected, Activations& a, const float* d_logits,
-                WeightMap& gradients) const;
+                const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
+                const float* d_logits, WeightMap& gradients) const;
   bool with_gradient() const { return with_gradient_; }
 
  private:
@@ -87,18 +91,20 @@ class CpuNetwork {
     PackedMatrix qkv_back, out_back, gate_up_back, down_back;
   };
   Layer make_layer(const WeightMap& weights, std::int64_t index) const;
+  void run_layer(std::int64_t index, const FlatTokens& tokens, KeyValueCache& cache, Activations& a,
+                 LayerActivations& l, bool keep) const;
   void attention(const Layer& layer, const FlatTokens& tokens, KeyValueCache& cache,
                  std::int64_t index, Activations& a, LayerActivations& l) const;
   void normalise_heads(const Layer& layer, std::int64_t tokens, LayerActivations& l) const;
   void feed_forward(const Layer& layer, std::int64_t tokens, Activations& a,
                     LayerActivations& l) const;
   void feed_forward_backward(std::int64_t index, std::int64_t tokens, Activations& a,
-                             WeightMap& gradients) const;
+                             LayerActivations& l, WeightMap& gradients) const;
   void attention_part_backward(std::int64_t index, const FlatTokens& tokens,
                                const std::vector<std::int64_t>& lengths, Activations& a,
-                               WeightMap& gradients) const;
+                               LayerActivations& l, WeightMap& gradients) const;
   void heads_backward(std::int64_t index, std::int64_t tokens, Activations& a,
-                      WeightMap& gradients) const;
+                      const LayerActivations& l, WeightMap& gradients) const;
   void head_backward(const std::vector<std::int64_t>& selected, Activations& a,
                      const float* d_logits, WeightMap& gradients) const;
 

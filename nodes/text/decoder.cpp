@@ -53,9 +53,8 @@ class Borrowed {
 class KernelScoring final : public ScoringPass {
  public:
   KernelScoring(const ModelConfig& config, std::shared_ptr<const CpuNetwork> network,
-                std::shared_ptr<ActivationPool> pool, const TokenSequences& sequences,
-                bool with_gradient)
-      : network_(std::move(network)), memory_(std::move(pool)) {
+                std::shared_ptr<ActivationPool> pool, const TokenSequences& sequences, Kept kept)
+      : network_(std::move(network)), memory_(std::move(pool)), kept_(kept) {
     std::int64_t longest = 1;
     for (std::size_t i = 0; i < sequences.tokens.size(); ++i) {
       const auto& row = sequences.tokens[i];
@@ -66,18 +65,19 @@ class KernelScoring final : public ScoringPass {
     }
     KeyValueCache cache(config, 1, static_cast<std::int64_t>(lengths_.size()), longest);
     logits_ = at::empty({static_cast<std::int64_t>(selected_.size()), config.outputs()});
-    network_->forward(tokens_, cache, selected_, *memory_, with_gradient,
-                      logits_.data_ptr<float>());
+    network_->forward(tokens_, cache, selected_, *memory_, kept_, logits_.data_ptr<float>());
   }
 
   void backward(const at::Tensor& d_logits, WeightMap& gradients) override {
     const at::Tensor d = d_logits.to(at::kFloat).contiguous();
-    network_->backward(tokens_, lengths_, selected_, *memory_, d.data_ptr<float>(), gradients);
+    network_->backward(tokens_, lengths_, selected_, *memory_, kept_, d.data_ptr<float>(),
+                       gradients);
   }
 
  private:
   std::shared_ptr<const CpuNetwork> network_;
   Borrowed memory_;
+  Kept kept_;
   FlatTokens tokens_;
   std::vector<std::int64_t> lengths_, selected_;
 };
@@ -164,7 +164,7 @@ class KernelSession final : public DecodingSession {
  private:
   at::Tensor run(const FlatTokens& tokens, const std::vector<std::int64_t>& selected) {
     at::Tensor logits = at::empty({static_cast<std::int64_t>(selected.size()), config_.vocab_size});
-    network_->forward(tokens, cache_, selected, *memory_, false, logits.data_ptr<float>());
+    network_->forward(tokens, cache_, selected, *memory_, Kept::nothing, logits.data_ptr<float>());
     return logits;
   }
 
@@ -356,8 +356,11 @@ std::unique_ptr<ScoringPass> Decoder::score(const TokenSequences& sequences,
     return score_with_operators(config_, weights_, sequences,
                                 with_gradient ? trained_names() : std::set<std::string>{});
   }
-  auto pass = std::make_unique<KernelScoring>(config_, network(with_gradient), pool_, sequences,
-                                              with_gradient);
+  const Kept kept = !with_gradient              ? Kept::nothing
+                    : config_.recomputes_layers ? Kept::inputs
+                                                : Kept::everything;
+  auto pass =
+      std::make_unique<KernelScoring>(config_, network(with_gradient), pool_, sequences, kept);
   if (!config_.lora || !with_gradient) return pass;
   return std::make_unique<AdaptedScoring>(std::move(pass), config_, weights_);
 }

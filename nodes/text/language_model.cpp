@@ -137,6 +137,8 @@ std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
   const auto tokenizer = source.characters.empty() ? load_tokenizer(source.folder)
                                                    : character_tokenizer(source.characters);
   ModelConfig config = config_of(source, *tokenizer);
+  config.compute = source.compute;
+  config.recomputes_layers = source.recomputes_layers;
   if (tokenizer->size() > config.vocab_size) {
     throw Failure("model-tokenizer",
                   fmt::format("the tokenizer has {} tokens, the model {}", tokenizer->size(),

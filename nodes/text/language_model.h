@@ -63,6 +63,8 @@ struct ModelSource {
   std::optional<ScoreHead> head;    ///< none: a language model
   std::string adapter;              ///< a folder in PEFT's layout; empty: none
   std::optional<LoraTargets> lora;  ///< new adapters
+  ComputeType compute = ComputeType::float32;
+  bool recomputes_layers = false;  ///< in backward passes
 };
 /// Failure `model-tokenizer` where the tokenizer has more tokens than the model, `model-head` where
 /// the folder's head is another than the one wanted, `model-config`, `model-weights`, `lora`,

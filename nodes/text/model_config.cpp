@@ -360,9 +360,10 @@ double LoraConfig::scale() const {
 
 bool ModelConfig::has_own_kernels() const {
   const double usual = 1.0 / std::sqrt(static_cast<double>(head_size));
-  return layout == WeightLayout::llama && positions == PositionKind::rotary &&
-         norm == NormKind::rms && activation == Activation::silu && gated && !norms_after &&
-         attention_cap == 0 && logit_cap == 0 && embedding_scale == 1 && attention_scale == usual;
+  return compute == ComputeType::float32 && layout == WeightLayout::llama &&
+         positions == PositionKind::rotary && norm == NormKind::rms &&
+         activation == Activation::silu && gated && !norms_after && attention_cap == 0 &&
+         logit_cap == 0 && embedding_scale == 1 && attention_scale == usual;
 }
 
 std::vector<std::string> known_architectures() {

@@ -46,6 +46,9 @@ struct LoraConfig {
 };
 
 /// A decoder: blocks of causal attention and a feed-forward layer around one residual stream.
+/// The precision of a pass; weights, gradients and optimizers are float32 with either.
+enum class ComputeType { float32, bfloat16 };
+
 struct ModelConfig {
   std::string architecture;  ///< e.g. LlamaForCausalLM
   std::int64_t vocab_size = 0;
@@ -81,8 +84,10 @@ struct ModelConfig {
   std::int64_t sliding_window = 0;  ///< tokens that a windowed layer sees, itself included
   std::vector<bool> windowed;       ///< [layers]
   HeadKind head = HeadKind::language_model;
-  std::int64_t labels = 0;         ///< outputs of a score head
-  std::optional<LoraConfig> lora;  ///< beside the weights; never part of config.json
+  std::int64_t labels = 0;                     ///< outputs of a score head
+  std::optional<LoraConfig> lora;              ///< beside the weights; never part of config.json
+  ComputeType compute = ComputeType::float32;  ///< of this process, as is the next
+  bool recomputes_layers = false;  ///< backward passes keep layers' inputs alone (checkpointing)
 
   std::int64_t query_width() const { return heads * head_size; }
   std::int64_t key_value_width() const { return key_value_heads * head_size; }

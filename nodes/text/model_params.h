@@ -17,6 +17,13 @@ constexpr auto choices(WeightInit) {
   });
 }
 
+constexpr auto choices(ComputeType) {
+  return std::to_array<Choice<ComputeType>>({
+      {ComputeType::float32, "float32", "passes in the precision of the weights"},
+      {ComputeType::bfloat16, "bfloat16", "matrix products in bfloat16, sums and norms in float32"},
+  });
+}
+
 struct ModelParams {
   explicit ModelParams(Node* node)
       : model(node, "model", "", "Hugging Face folder; empty: a new model from config",
@@ -29,7 +36,12 @@ struct ModelParams {
         adapter(node, "adapter", "", "folder with LoRA adapters in PEFT's layout", {.path = true}),
         lora(node, "lora", Json(),
              "new LoRA adapters, which alone are trained, e.g. "
-             "{\"rank\": 8, \"alpha\": 16, \"targets\": [\"q_proj\", \"v_proj\"]}") {}
+             "{\"rank\": 8, \"alpha\": 16, \"targets\": [\"q_proj\", \"v_proj\"]}"),
+        compute(node, "compute", ComputeType::float32,
+                "precision of the passes; weights, gradients and optimizer stay float32"),
+        gradient_checkpointing(node, "gradient_checkpointing", false,
+                               "training keeps what layers are given and computes the rest again: "
+                               "less memory, a third more time, the same gradients") {}
 
   ModelSource operator()(const Step& step) const {
     ModelSource source;
@@ -41,6 +53,8 @@ struct ModelParams {
     source.device = step.device();
     if (!adapter().empty()) source.adapter = step.path(adapter());
     if (!lora().is_null()) source.lora = lora_targets(lora());
+    source.compute = compute();
+    source.recomputes_layers = gradient_checkpointing();
     return source;
   }
 
@@ -51,6 +65,8 @@ struct ModelParams {
   Param<std::string> characters;
   Param<std::string> adapter;
   Param<Json> lora;
+  Param<ComputeType> compute;
+  Param<bool> gradient_checkpointing;
 };
 
 }  // namespace rewardloom

@@ -30,8 +30,11 @@ at::Tensor normed(NormKind kind, double epsilon, const WeightMap& weights, const
   if (kind == NormKind::layer) {
     return at::layer_norm(x, {x.size(-1)}, weight, weights.at(name + ".bias"), epsilon);
   }
-  const at::Tensor unit = x * (x.square().mean(-1, true) + epsilon).rsqrt();
-  return unit * (kind == NormKind::rms_plus_one ? weight + 1 : weight);
+  // Squares of 8-bit mantissas would lose too much.
+  const at::Tensor wide =
+      at::promote_types(x.scalar_type(), at::kFloat) == x.scalar_type() ? x : x.to(at::kFloat);
+  const at::Tensor unit = wide * (wide.square().mean(-1, true) + epsilon).rsqrt();
+  return (unit * (kind == NormKind::rms_plus_one ? weight + 1 : weight)).to(x.scalar_type());
 }
 
 at::Tensor linear(const WeightMap& weights, const std::string& module, bool transposed,

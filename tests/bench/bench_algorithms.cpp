@@ -126,7 +126,7 @@ std::vector<Contest> advantage_contests(const Batch& b) {
   };
   const auto episodes = [&b](const char* type, const Json& params, bool values) {
     auto bench = std::make_shared<Bench>(type, params);
-    bench->connect("token_rewards", {Value::of(b.per_token())});
+    bench->connect("rewards", {Value::of(b.per_token())});
     if (values) bench->connect("values", {Value::of(Values{b.values, 0})});
     return firing(bench);
   };

@@ -56,6 +56,12 @@ class TestCommandLine : public QObject {
     write_all(file("broken.json"), kBroken);
   }
 
+  void theReferenceInTheRepositoryIsThePrograms() {
+    const QByteArray kept = read_all(QStringLiteral(REWARDLOOM_SOURCE_DIR "/nodes/REFERENCE.md"));
+    QVERIFY2(program({"nodes", "--markdown"}).out == kept,
+             "write it again: rewardloom nodes --markdown > nodes/REFERENCE.md");
+  }
+
   void versionAndHelpGoToStandardOutput() {
     const Finished version = program({"--version"});
     QCOMPARE(version.status, 0);

@@ -28,6 +28,10 @@ inline void LossCases::token_losses() {
       add_masked(value, "returns", draw({kRows, kTokens}, -1, 1));
       add(value);
     }
+    LossCase labels = tokens("loss.value_cross_entropy", {{"aggregate", mode}});
+    add_masked(labels, "values", draw({kRows, kTokens}, -3, 3));
+    add_masked(labels, "labels", draw({kRows, kTokens}, 0, 1));
+    add(labels);
   }
   for (const Json& limit : {Json(10.0), Json(nullptr)}) {
     LossCase kl = tokens("loss.kl", {{"input_clamp", nullptr}, {"output_clamp", limit}});

@@ -87,6 +87,10 @@ const std::vector<Subject>& subjects() {
         {"group", "group"},
         {"mask", "mask"}},
        {"advantages", "returns"}},
+      {"advantage.group_returns",
+       {{"baseline", "whole"}},
+       {{"token_rewards", "token_reward"}, {"group", "group"}, {"mask", "mask"}},
+       {"advantages"}},
       {"advantage.episode_step",
        {{"step_weight", 0.5}, {"step_baseline", "all_rows"}},
        {{"episode_rewards", "episode_reward"},
@@ -262,6 +266,7 @@ class TestAdvantageProperties : public QObject {
   void constant_groups_give_exactly_zero_data() { add_subjects("group"); }
   void constant_groups_give_exactly_zero() {
     const Subject& s = subject();
+    if (s.type == std::string("advantage.group_returns")) QSKIP("returns fall along a row");
     for (const double value : {0.1, 0.7, 1.0 / 3, 1e8, 1e-9}) {
       for (const bool no_epsilon : {false, true}) {
         const auto out = run(with_epsilon(s, no_epsilon), constant(value));
@@ -275,6 +280,7 @@ class TestAdvantageProperties : public QObject {
   void constant_float_groups_give_exactly_zero_data() { add_subjects("group"); }
   void constant_float_groups_give_exactly_zero() {
     const Subject& s = subject();
+    if (s.type == std::string("advantage.group_returns")) QSKIP("returns fall along a row");
     Fields f = constant(0.1);
     for (auto& [name, x] : f) x = x.scalar_type() == at::kDouble ? x.to(at::kFloat) : x;
     QVERIFY(run(with_epsilon(s, true), f).at("advantages").eq(0).all().item<bool>());

@@ -144,6 +144,19 @@ class TestRun : public QObject {
     }
   }
 
+  void aFolderIsHeldByOneRunAtATime() {
+    TemporaryFolder place;
+    Run first(document, registry, options_in(place, 4));
+    try {
+      Run second(document, registry, resume_of(first.folder(), 8));
+      QFAIL("two runs in one folder");
+    } catch (const Failure& failure) {
+      QCOMPARE(failure.problem().code, std::string("run-in-use"));
+    }
+    QVERIFY(first.execute() == RunEnd::done);
+    run(document, registry, resume_of(first.folder(), 8));
+  }
+
   void aFailedRunCanBeResumed() {
     TemporaryFolder place;
     Document bad = Document::parse(kGraph, "");
