@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <QRegularExpression>
+
 #include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
 
 #include "editor/document/graph_layout.h"
@@ -173,8 +174,9 @@ std::string nameForType(const std::string& type) {
 
 std::optional<QString> faultOfName(const Document& document, const Scope& scope,
                                    const std::string& name) {
-  static const std::regex allowed("[A-Za-z_][A-Za-z0-9_-]*");
-  if (!std::regex_match(name, allowed)) {
+  static const QRegularExpression allowed(
+      QRegularExpression::anchoredPattern("[A-Za-z_][A-Za-z0-9_-]*"));
+  if (!allowed.match(QString::fromStdString(name)).hasMatch()) {
     return QStringLiteral("a name has letters, digits, _ and -, and starts with a letter");
   }
   if (name == "inputs" || findNode(document, scope, name)) {

@@ -18,7 +18,7 @@ at::Tensor row_count(const at::Tensor& mask, EmptyRows empty_rows) {
   if (empty_rows == EmptyRows::count) {
     return at::full({}, static_cast<double>(mask.size(0)), mask.options().dtype(at::kDouble));
   }
-  return mask.any(-1).sum().to(at::kDouble);
+  return (tokens_per_row(mask) > 0).sum().to(at::kDouble);
 }
 
 at::Tensor divided(const at::Tensor& sum, const std::optional<double>& total,
@@ -31,9 +31,9 @@ at::Tensor divided(const at::Tensor& sum, const std::optional<double>& total,
 
 at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch) {
-  const at::Tensor kept = at::where(mask, token_loss, at::zeros({}, token_loss.options()));
+  const at::Tensor kept = on_mask(mask, token_loss);
   switch (options.mode) {
-    case Aggregate::token_mean: return divided(kept.sum(), batch.total_tokens, mask.sum());
+    case Aggregate::token_mean: return divided(kept.sum(), batch.total_tokens, token_count(mask));
     case Aggregate::token_sum_norm: return kept.sum() / static_cast<double>(needed_length(options));
     case Aggregate::seq_mean_token_sum:
       return divided(kept.sum(), batch.total_sequences, row_count(mask, options.empty_rows));
@@ -42,16 +42,9 @@ at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      batch.total_sequences, row_count(mask, options.empty_rows));
     case Aggregate::seq_mean_token_mean: break;
   }
-  const at::Tensor lengths = mask.sum(-1).clamp_min(1).to(kept.scalar_type());
+  const at::Tensor lengths = tokens_per_row(mask).clamp_min(1).to(kept.scalar_type());
   return divided((kept.sum(-1) / lengths).sum(), batch.total_sequences,
                  row_count(mask, options.empty_rows));
-}
-
-at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask) {
-  const at::Tensor numbers = values.detach().to(
-      at::isFloatingType(values.scalar_type()) ? values.scalar_type() : at::ScalarType(at::kFloat));
-  const at::Tensor kept = at::where(mask, numbers, at::zeros({}, numbers.options()));
-  return kept.sum() / mask.sum().clamp_min(1);
 }
 
 RuleDeclaration AggregateParams::needs_length() {
@@ -68,7 +61,7 @@ at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const 
                   c10::str(name, " is ", value.sizes(), ", but the mask is ", mask.sizes()),
                   "rows and tokens of all arguments of a loss must agree");
   }
-  return at::where(mask, value, at::zeros({}, value.options().requires_grad(false)));
+  return on_mask(mask, value);
 }
 
 at::Tensor logits_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/core/node.h"
+#include "nodes/loss/masking.h"
 
 namespace rewardloom {
 
@@ -49,9 +50,6 @@ struct AggregateOptions {
 /// step. No token at all gives 0. Failure `norm-length-missing` for a *_norm mode without it.
 at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch);
-
-/// Mean of values [N,T] over the mask, 0 where it is empty; detached.
-at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask);
 
 /// The parameters of `aggregate` as members of a loss node.
 struct AggregateParams {

@@ -102,17 +102,25 @@ struct KlLoss final : LossNode {
     if (batch.has("weights")) factors = masked_argument(batch, "weights", tokens).detach();
     const KlOptions options = kl_options();
     const at::Tensor kl = kl_estimate(current, reference, factors, options);
-    const at::Tensor free = kl_estimate(current.detach(), reference, factors,
-                                        {options.estimator, std::nullopt, std::nullopt});
     LossResult result;
     result.loss = coefficient() * rewardloom::aggregate(kl, tokens, aggregate(), batch);
-    result.outputs = {{"kl", kl.detach()},
-                      {"kl_mean", masked_mean(kl, tokens)},
-                      {"kl_clamped", masked_mean(kl.detach() != free, tokens)}};
+    result.outputs = {
+        {"kl", kl.detach()},
+        {"kl_mean", masked_mean(kl, tokens)},
+        {"kl_clamped",
+         masked_mean(clamped(current.detach() - reference, kl.detach(), options), tokens)}};
     return result;
   }
 
  private:
+  static at::Tensor clamped(const at::Tensor& difference, const at::Tensor& kl,
+                            const KlOptions& options) {
+    at::Tensor held = at::zeros({}, difference.options().dtype(at::kBool)).expand_as(difference);
+    if (options.input_clamp) held = difference.abs() > *options.input_clamp;
+    if (options.output_clamp) held = held.logical_or(kl.abs() >= *options.output_clamp);
+    return held;
+  }
+
   /// verl clamps its k3 alone.
   KlOptions kl_options() const {
     KlOptions options{estimator(), input_clamp(), output_clamp()};

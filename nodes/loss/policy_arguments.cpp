@@ -11,7 +11,10 @@ PolicyRows policy_rows(const LossBatch& batch) {
   rows.old_log_probs = masked_argument(batch, "old_log_probs", rows.mask).detach();
   const at::Tensor advantages =
       advantages_argument(batch, rows.mask).to(rows.log_probs.scalar_type());
-  rows.advantages = at::where(rows.mask, advantages, at::zeros({}, advantages.options()));
+  // Rows of tokens are masked already.
+  rows.advantages = batch.at("advantages").sizes() == rows.mask.sizes()
+                        ? advantages
+                        : on_mask(rows.mask, advantages.expand_as(rows.log_probs));
   return rows;
 }
 

@@ -15,7 +15,9 @@ struct PolicyRows {
 
   at::Tensor log_ratio() const { return log_probs - old_log_probs; }
   /// Tokens of each row, at least 1: [N].
-  at::Tensor lengths() const { return mask.sum(-1).clamp_min(1).to(log_probs.scalar_type()); }
+  at::Tensor lengths() const {
+    return tokens_per_row(mask).clamp_min(1).to(log_probs.scalar_type());
+  }
 };
 
 /// Failure `bad-shape`, `loss-argument-missing`.

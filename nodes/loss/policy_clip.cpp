@@ -16,15 +16,16 @@ LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& opt
   const at::Tensor log_ratio = held_within(log_probs - old_log_probs, options.log_ratio_clamp);
   const at::Tensor ratio = bounded_exp(log_ratio);
   const at::Tensor capped = options.ratio_cap ? ratio.clamp_max(*options.ratio_cap) : ratio;
-  const at::Tensor plain = -advantages * capped;
-  const at::Tensor clipped = -advantages * ratio.clamp(1 - options.low, 1 + options.high);
+  const at::Tensor price = -advantages;
+  const at::Tensor plain = price * capped;
+  const at::Tensor clipped = price * ratio.clamp(1 - options.low, 1 + options.high);
   at::Tensor token_loss = at::maximum(plain, clipped);
   at::Tensor held = at::zeros_like(mask);
   if (options.dual) {
-    const at::Tensor negative = advantages < 0;
-    const at::Tensor bound = -advantages * *options.dual;
-    held = (token_loss > bound).logical_and(negative);
-    token_loss = at::where(negative, at::minimum(bound, token_loss), token_loss);
+    // For advantages of 0 and above the loss is at most 0: there the bound holds nothing.
+    const at::Tensor bound = price.abs() * *options.dual;
+    held = token_loss.detach() > bound;
+    token_loss = at::minimum(bound, token_loss);
   }
   if (batch.has("weights")) {
     token_loss = token_loss * masked_argument(batch, "weights", mask).detach();

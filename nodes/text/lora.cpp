@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <set>
 
 #include "engine/core/problem.h"
 #include "engine/io/durable_file.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/safetensors.h"
+#include "nodes/reward/pattern.h"
 
 namespace rewardloom {
 
@@ -69,14 +69,9 @@ std::vector<std::string> targeted(const ModelConfig& config,
 std::vector<std::string> matching(const ModelConfig& config, const std::string& pattern) {
   if (pattern == "all-linear") return targeted(config, {pattern});
   std::vector<std::string> modules;
-  try {
-    const std::regex expression(pattern);
-    for (const LinearModule& m : linear_modules(config)) {
-      if (std::regex_match(m.name, expression)) modules.push_back(m.name);
-    }
-  } catch (const std::regex_error& error) {
-    throw Failure("lora",
-                  fmt::format("target_modules {} is no pattern: {}", pattern, error.what()));
+  const Pattern whole("\\A(?:" + pattern + ")\\z");
+  for (const LinearModule& m : linear_modules(config)) {
+    if (whole.search(m.name)) modules.push_back(m.name);
   }
   if (modules.empty()) no_target(config, pattern);
   return modules;

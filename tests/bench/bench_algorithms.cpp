@@ -211,6 +211,56 @@ Contest loss_contest(const Batch& b, const char* type, const Json& params,
           }};
 }
 
+/// What a peer's loss gives beside its value: the metrics that frameworks log with it.
+void log_metric(const at::Tensor& x, const at::Tensor& m) { (void)masked_mean(x.detach(), m); }
+
+/// verl's forms: the log-ratio held within +-20, clip fractions and approximate KL logged.
+at::Tensor clip_peer(const at::Tensor& x, const at::Tensor& old, const at::Tensor& advantages,
+                     const at::Tensor& m) {
+  const at::Tensor log_ratio = (x - old).clamp(-20, 20);
+  const at::Tensor ratio = log_ratio.exp();
+  log_metric(-log_ratio, m);
+  const at::Tensor free = -advantages * ratio, held = -advantages * ratio.clamp(0.8, 1.2);
+  const at::Tensor larger = at::max(free, held);
+  log_metric(held.gt(free).to(at::kFloat), m);
+  return masked_mean(larger, m);
+}
+
+at::Tensor gspo_peer(const at::Tensor& x, const at::Tensor& old, const at::Tensor& advantages,
+                     const at::Tensor& m) {
+  const at::Tensor log_ratio = x - old, length = m.sum(1, true).clamp_min(1);
+  const at::Tensor mean = (log_ratio * m).sum(1, true) / length;
+  const at::Tensor ratio = (x - x.detach() + mean.detach()).clamp_max(10).exp();
+  const at::Tensor free = -advantages * ratio, held = -advantages * ratio.clamp(1 - 3e-4, 1 + 4e-4);
+  log_metric(held.gt(free).to(at::kFloat), m);
+  log_metric(-log_ratio, m);
+  return ((at::max(free, held) * m).sum(1, true) / length).mean();
+}
+
+at::Tensor cispo_peer(const at::Tensor& x, const at::Tensor& old, const at::Tensor& advantages,
+                      const at::Tensor& m) {
+  const at::Tensor log_ratio = (x - old).clamp(-20, 20);
+  const at::Tensor ratio = log_ratio.exp(), held = ratio.clamp(0.8, 1.2).detach();
+  log_metric(held.ne(ratio).to(at::kFloat), m);
+  log_metric(-log_ratio, m);
+  return masked_mean(-held * advantages * x, m);
+}
+
+at::Tensor kl_peer(const at::Tensor& x, const at::Tensor& ref, const at::Tensor& m) {
+  const at::Tensor d = (ref - x).clamp(-20, 20);
+  const at::Tensor kl = (d.exp() - d - 1).clamp(-10, 10);
+  log_metric(kl, m);
+  return masked_mean(kl, m);
+}
+
+at::Tensor value_peer(const at::Tensor& x, const at::Tensor& values, const at::Tensor& returns,
+                      const at::Tensor& m) {
+  const at::Tensor held = at::max(at::min(x, values + 0.2), values - 0.2);
+  const at::Tensor free_loss = (x - returns).square(), held_loss = (held - returns).square();
+  log_metric(held_loss.gt(free_loss).to(at::kFloat), m);
+  return 0.5 * masked_mean(at::max(free_loss, held_loss), m);
+}
+
 std::vector<Contest> loss_contests(const Batch& b) {
   const double tokens = b.mask.sum().item<double>();
   const at::Tensor old = b.old_log_probs, advantages = b.advantages, ref = b.ref_log_probs;
@@ -219,35 +269,17 @@ std::vector<Contest> loss_contests(const Batch& b) {
                                                                   {"advantages", advantages},
                                                                   {"mask", b.mask}};
   const at::Tensor returns = b.token_rewards, values = b.values;
+  const auto of = [&](auto peer) {
+    return [=](const at::Tensor& x, const at::Tensor& m) { return peer(x, old, advantages, m); };
+  };
   return {
       loss_contest(b, "loss.policy_clip", {{"low", 0.2}, {"high", 0.2}}, policy, tokens,
-                   [=](const at::Tensor& x, const at::Tensor& m) {
-                     const at::Tensor ratio = (x - old).exp();
-                     return -masked_mean(
-                         at::min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages), m);
-                   }),
-      loss_contest(b, "loss.gspo", {}, policy, tokens,
-                   [=](const at::Tensor& x, const at::Tensor& m) {
-                     const at::Tensor length = m.sum(1, true);
-                     const at::Tensor mean = ((x - old) * m).sum(1, true) / length;
-                     const at::Tensor ratio = (x - x.detach() + mean.detach()).exp();
-                     const at::Tensor clipped = ratio.clamp(1 - 3e-4, 1 + 4e-4);
-                     return -(at::min(ratio * advantages, clipped * advantages) * m)
-                                 .sum(1)
-                                 .div(length.squeeze(1))
-                                 .mean();
-                   }),
-      loss_contest(b, "loss.cispo", {}, policy, tokens,
-                   [=](const at::Tensor& x, const at::Tensor& m) {
-                     const at::Tensor ratio = (x - old).exp().detach().clamp(0, 1.28);
-                     return -masked_mean(ratio * advantages * x, m);
-                   }),
+                   of(clip_peer)),
+      loss_contest(b, "loss.gspo", {}, policy, tokens, of(gspo_peer)),
+      loss_contest(b, "loss.cispo", {}, policy, tokens, of(cispo_peer)),
       loss_contest(b, "loss.kl", {{"estimator", "k3"}},
                    {{"log_probs", b.log_probs}, {"ref_log_probs", ref}, {"mask", b.mask}}, tokens,
-                   [=](const at::Tensor& x, const at::Tensor& m) {
-                     const at::Tensor d = ref - x;
-                     return masked_mean(d.exp() - d - 1, m);
-                   }),
+                   [=](const at::Tensor& x, const at::Tensor& m) { return kl_peer(x, ref, m); }),
       loss_contest(b, "loss.value_clip", {{"clip", 0.2}},
                    {{"values", b.values + 0.1},
                     {"old_values", values},
@@ -255,10 +287,7 @@ std::vector<Contest> loss_contests(const Batch& b) {
                     {"mask", b.mask}},
                    tokens,
                    [=](const at::Tensor& x, const at::Tensor& m) {
-                     const at::Tensor clipped = values + (x - values).clamp(-0.2, 0.2);
-                     return 0.5 *
-                            masked_mean(
-                                at::max((x - returns).square(), (clipped - returns).square()), m);
+                     return value_peer(x, values, returns, m);
                    }),
   };
 }
