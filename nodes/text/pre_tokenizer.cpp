@@ -17,9 +17,9 @@ constexpr const char* gpt2_pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 /// Runs of word characters, and runs of what is neither these nor white space.
-std::vector<Span> words_and_signs(std::string_view text) {
+std::vector<TextSpan> words_and_signs(std::string_view text) {
   enum class Kind { white, word, sign };
-  std::vector<Span> out;
+  std::vector<TextSpan> out;
   Kind last = Kind::white;
   for (std::size_t at = 0; at < text.size();) {
     const Utf8Character next = utf8_character(text, at);
@@ -42,12 +42,12 @@ std::vector<Span> words_and_signs(std::string_view text) {
 /// Cuts each piece into the spans that `rule` gives.
 PreTokenizer::Step PreTokenizer::cutting(Rule rule) {
   return [rule = std::move(rule)](Piece piece, std::vector<Piece>& out) {
-    const std::vector<Span> spans = rule(piece.text);
+    const std::vector<TextSpan> spans = rule(piece.text);
     if (spans.size() == 1 && spans[0].end - spans[0].begin == piece.text.size()) {
       out.push_back(std::move(piece));
       return;
     }
-    for (const Span& span : spans) {
+    for (const TextSpan& span : spans) {
       Position position = piece.position;
       position.at_start = position.at_start && span.begin == 0;
       position.continues = position.continues && span.begin == 0;
@@ -69,7 +69,8 @@ PreTokenizer::Step PreTokenizer::byte_level_step(const TokenizerPart& part) {
       out.push_back({byte_level(piece.text), piece.position});
       return;
     }
-    for (const Span& s : cut(piece.text, pattern->matches(piece.text), SplitBehavior::isolated)) {
+    for (const TextSpan& s :
+         cut(piece.text, pattern->matches(piece.text), SplitBehavior::isolated)) {
       out.push_back({byte_level(std::string_view(piece.text).substr(s.begin, s.end - s.begin)),
                      {piece.position.at_start && s.begin == 0, false}});
     }

@@ -31,7 +31,7 @@ class PreTokenizer {
     Position position;
   };
   using Step = std::function<void(Piece, std::vector<Piece>&)>;
-  using Rule = std::function<std::vector<struct Span>(std::string_view)>;
+  using Rule = std::function<std::vector<struct TextSpan>(std::string_view)>;
   static Step step_of(const TokenizerPart& part);
   static Step cutting(Rule rule);
   static Step byte_level_step(const TokenizerPart& part);

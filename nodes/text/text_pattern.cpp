@@ -133,10 +133,10 @@ class TextPattern::Regex {
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
   }
 
-  std::vector<Span> matches(std::string_view text) const {
+  std::vector<TextSpan> matches(std::string_view text) const {
     const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> data(
         pcre2_match_data_create_from_pattern(code_.get(), nullptr), pcre2_match_data_free);
-    std::vector<Span> out;
+    std::vector<TextSpan> out;
     std::size_t at = 0;
     std::uint32_t options = 0;
     while (at <= text.size()) {
@@ -196,9 +196,9 @@ TextPattern TextPattern::literal(std::string text) {
   return out;
 }
 
-std::vector<Span> TextPattern::matches(std::string_view text) const {
+std::vector<TextSpan> TextPattern::matches(std::string_view text) const {
   if (regex_) return regex_->matches(text);
-  std::vector<Span> out;
+  std::vector<TextSpan> out;
   for (std::size_t at = text.find(literal_); at != std::string_view::npos;
        at = text.find(literal_, at + literal_.size())) {
     out.push_back({at, at + literal_.size()});
@@ -207,19 +207,20 @@ std::vector<Span> TextPattern::matches(std::string_view text) const {
 }
 
 std::string TextPattern::replaced(std::string_view text, std::string_view by) const {
-  const std::vector<Span> found = matches(text);
+  const std::vector<TextSpan> found = matches(text);
   if (found.empty()) return std::string(text);
   std::string out;
   std::size_t at = 0;
-  for (const Span& span : found) {
+  for (const TextSpan& span : found) {
     out.append(text.substr(at, span.begin - at)).append(by);
     at = span.end;
   }
   return out.append(text.substr(at));
 }
 
-std::vector<Span> matches_of(std::string_view text, const std::function<bool(char32_t)>& wanted) {
-  std::vector<Span> out;
+std::vector<TextSpan> matches_of(std::string_view text,
+                                 const std::function<bool(char32_t)>& wanted) {
+  std::vector<TextSpan> out;
   for (std::size_t at = 0; at < text.size();) {
     const Utf8Character next = utf8_character(text, at);
     if (wanted(next.c)) out.push_back({at, at + next.length});
@@ -246,15 +247,16 @@ SplitBehavior split_behavior(const TokenizerPart& part, SplitBehavior otherwise)
 namespace {
 
 struct CutPart {
-  Span span;
+  TextSpan span;
   bool match;
 };
 
 /// Matches and what lies between them, from the first byte to the last.
-std::vector<CutPart> cover(std::string_view text, const std::vector<Span>& matches, bool invert) {
+std::vector<CutPart> cover(std::string_view text, const std::vector<TextSpan>& matches,
+                           bool invert) {
   std::vector<CutPart> out;
   std::size_t at = 0;
-  for (const Span& span : matches) {
+  for (const TextSpan& span : matches) {
     if (span.begin > at) out.push_back({{at, span.begin}, invert});
     out.push_back({span, !invert});
     at = span.end;
@@ -279,8 +281,8 @@ std::vector<CutPart> joined(const std::vector<CutPart>& parts, Joins joins) {
 
 }  // namespace
 
-std::vector<Span> cut(std::string_view text, const std::vector<Span>& matches,
-                      SplitBehavior behavior, bool invert) {
+std::vector<TextSpan> cut(std::string_view text, const std::vector<TextSpan>& matches,
+                          SplitBehavior behavior, bool invert) {
   std::vector<CutPart> parts = cover(text, matches, invert);
   if (behavior == SplitBehavior::removed) {
     std::erase_if(parts, [](const CutPart& part) { return part.match; });
@@ -291,7 +293,7 @@ std::vector<Span> cut(std::string_view text, const std::vector<Span>& matches,
   } else if (behavior == SplitBehavior::merged_with_next) {
     parts = joined(parts, [](bool before, bool now) { return before && !now; });
   }
-  std::vector<Span> out;
+  std::vector<TextSpan> out;
   for (const CutPart& part : parts) {
     if (part.span.end > part.span.begin) out.push_back(part.span);
   }

@@ -12,7 +12,7 @@
 namespace rewardloom {
 
 /// Bytes begin .. end - 1 of a text.
-struct Span {
+struct TextSpan {
   std::size_t begin;
   std::size_t end;
 };
@@ -30,7 +30,7 @@ class TextPattern {
 
   /// Matches from left to right in `text`, valid UTF-8; empty ones too. Failure `tokenizer` where
   /// matching takes more than the library's limits.
-  std::vector<Span> matches(std::string_view text) const;
+  std::vector<TextSpan> matches(std::string_view text) const;
   std::string replaced(std::string_view text, std::string_view by) const;
 
  private:
@@ -41,7 +41,8 @@ class TextPattern {
 };
 
 /// Spans of all characters of which `wanted` is true, one by one.
-std::vector<Span> matches_of(std::string_view text, const std::function<bool(char32_t)>& wanted);
+std::vector<TextSpan> matches_of(std::string_view text,
+                                 const std::function<bool(char32_t)>& wanted);
 
 /// What becomes of matches when text is cut at them.
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
@@ -49,7 +50,7 @@ enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_
 SplitBehavior split_behavior(const TokenizerPart& part, SplitBehavior otherwise);
 /// The pieces of `text`, none empty, in order. With `invert`, what lies between matches is the
 /// match.
-std::vector<Span> cut(std::string_view text, const std::vector<Span>& matches,
-                      SplitBehavior behavior, bool invert = false);
+std::vector<TextSpan> cut(std::string_view text, const std::vector<TextSpan>& matches,
+                          SplitBehavior behavior, bool invert = false);
 
 }  // namespace rewardloom
