@@ -140,7 +140,10 @@ std::vector<Contest> advantage_contests(const Batch& b) {
       {"advantage.leave_one_out", grouped("advantage.leave_one_out", {}),
        [=] {
          const at::Tensor r = by_group();
-         (void)(r - (r.sum(1, true) - r) / (kGroup - 1)).flatten();
+         const at::Tensor mean = (r.sum(1, true) - r) / (kGroup - 1);
+         const at::Tensor squares = (r.square().sum(1, true) - r.square()) / (kGroup - 1);
+         (void)(r - mean).flatten();
+         (void)((squares - mean.square()) * (kGroup - 1) / (kGroup - 2)).clamp_min(0).sqrt();
        }},
       {"advantage.gae", episodes("advantage.gae", {{"lambda", 0.95}}, true),
        [&b] {
