@@ -386,7 +386,7 @@ CheckpointInfo verify_checkpoint(const fs::path& checkpoint) {
 Package load_checkpoint(const fs::path& checkpoint, const std::string& name) {
   return with_offer(checkpoint, [&] {
     const CheckpointInfo info = read_existing(checkpoint);
-    const CheckpointFile& listed = find_file(info, name + ".safetensors");
+    const CheckpointFile listed = find_file(info, name + ".safetensors");
     return safetensors_from_bytes(open_checked(info, listed)->bytes(),
                                   (info.path / listed.name).string());
   });

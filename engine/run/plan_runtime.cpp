@@ -65,12 +65,14 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     const Handover begun;
     const Handover ended;
     const auto one = [&](std::size_t i) {
+      Handover::of_tasks().take();
       begun.take();
       const c10::AutoGradMode mode(gradients);
       function(i);
       ended.give();
     };
     if (count == 1) return one(0);
+    Handover::of_tasks().give();
     begun.give();
     // Isolated: a thread that waits here must not start another node inside this one.
     oneapi::tbb::this_task_arena::isolate([&] {
@@ -213,8 +215,10 @@ std::vector<Value> PlanRuntime::run(const std::vector<Value>& inputs, std::int64
 }
 
 void PlanRuntime::spawn(int node) {
+  Handover::of_tasks().give();
   spawned_.give();
   group_.run([this, node] {
+    Handover::of_tasks().take();
     spawned_.take();
     fire_chain(node);
     fired_.give();

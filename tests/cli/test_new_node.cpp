@@ -13,8 +13,8 @@ namespace {
 
 constexpr const char* kRegistration = R"(#include "nodes/all_nodes.h"
 namespace rewardloom {
-void register_KindWords(Registry& registry);
-void register_all_nodes(Registry& registry) { register_KindWords(registry); }
+void register_RewardKindWords(Registry& registry);
+void register_all_nodes(Registry& registry) { register_RewardKindWords(registry); }
 }
 )";
 

@@ -321,7 +321,8 @@ class TestEncoder : public QObject {
     QVERIFY(features("conversation")
                 .features.equal(encoder->embed({"the cat", "a world"}, 32, in_turn)));
     const at::Tensor same = features("reference").features;
-    QVERIFY(same[0].equal(same[1]));
+    // Some matrix libraries round rows of one product differently.
+    QVERIFY(at::allclose(same[0], same[1], 0, 1e-6));
     QVERIFY(std::abs(same[0].norm().item<double>() - 1) < 1e-6);
     c.text.pop_back();
     QVERIFY(refusal([&] { features("answer"); }).contains("2 rows, but 1 answer texts"));

@@ -189,8 +189,9 @@ class TestExecutor : public QObject {
     const std::string failure = failure_of(bench);
     QVERIFY2(failure.starts_with("error[node-deadline]: test.json: slow, iteration 0"),
              failure.c_str());
-    QCOMPARE(bench.ear.problems.size(), std::size_t{1});
-    const Problem& problem = bench.ear.problems[0];
+    const std::vector<Problem> problems = bench.ear.heard();
+    QCOMPARE(problems.size(), std::size_t{1});
+    const Problem& problem = problems[0];
     QCOMPARE(problem.where.node, std::string("slow"));
     QVERIFY(problem.text.find("waiting for it: next and last") != std::string::npos);
   }
@@ -218,8 +219,8 @@ class TestExecutor : public QObject {
       "slow":{"type":"test.sum","params":{"sleep":0.3}}}})",
                 watch);
     bench.iterate();
-    QCOMPARE(bench.ear.problems.size(), std::size_t{1});
-    QCOMPARE(bench.ear.problems[0].code, std::string("node-slow"));
+    QCOMPARE(bench.ear.heard().size(), std::size_t{1});
+    QCOMPARE(bench.ear.heard()[0].code, std::string("node-slow"));
   }
 
   void bodiesShareStateAndSeeTheirOwnIterations() {

@@ -233,6 +233,10 @@ class Ear final : public RunListener {
     const std::lock_guard lock(mutex);
     problems.push_back(problem);
   }
+  std::vector<Problem> heard() {
+    const std::lock_guard lock(mutex);
+    return problems;
+  }
   std::mutex mutex;
   std::map<std::pair<std::int64_t, std::string>, double> metrics;
   std::vector<Problem> problems;
