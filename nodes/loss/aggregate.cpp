@@ -31,7 +31,11 @@ at::Tensor divided(const at::Tensor& sum, const std::optional<double>& total,
 
 at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch) {
-  const at::Tensor kept = on_mask(mask, token_loss);
+  return aggregate_masked(on_mask(mask, token_loss), mask, options, batch);
+}
+
+at::Tensor aggregate_masked(const at::Tensor& kept, const at::Tensor& mask,
+                            const AggregateOptions& options, const LossBatch& batch) {
   switch (options.mode) {
     case Aggregate::token_mean: return divided(kept.sum(), batch.total_tokens, token_count(mask));
     case Aggregate::token_sum_norm: return kept.sum() / static_cast<double>(needed_length(options));

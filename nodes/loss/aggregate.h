@@ -51,6 +51,10 @@ struct AggregateOptions {
 at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
                      const AggregateOptions& options, const LossBatch& batch);
 
+/// The same for a loss that is 0 outside the mask already.
+at::Tensor aggregate_masked(const at::Tensor& token_loss, const at::Tensor& mask,
+                            const AggregateOptions& options, const LossBatch& batch);
+
 /// The parameters of `aggregate` as members of a loss node.
 struct AggregateParams {
   explicit AggregateParams(Node* node)

@@ -3,15 +3,27 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/policy_arguments.h"
+#include "nodes/loss/token_kernels.h"
 #include "nodes/loss/token_weight.h"
 
 namespace rewardloom {
 
 LossResult cispo_loss(const LossBatch& batch, const CispoOptions& options) {
   const PolicyRows rows = policy_rows(batch);
+  const double top = options.bound == RatioBound::absolute ? options.high : 1 + options.high;
+  const double bottom = options.low ? 1 - *options.low : 0;
+  if (fits_token_pass(rows.mask, {rows.log_probs, rows.old_log_probs, rows.advantages})) {
+    const TokenPass pass = cispo_pass(rows.mask, rows.log_probs, rows.old_log_probs,
+                                      rows.advantages, options.log_ratio_clamp, bottom, top);
+    LossResult result;
+    result.loss =
+        aggregate_masked(differentiable(rows.log_probs, pass), rows.mask, options.aggregate, batch);
+    result.outputs = {{"clip_fraction", at::full({}, pass.means[0])},
+                      {"approx_kl", at::full({}, pass.means[1])}};
+    return result;
+  }
   const at::Tensor log_ratio = held_within(rows.log_ratio().detach(), options.log_ratio_clamp);
   const at::Tensor ratio = bounded_exp(log_ratio);
-  const double top = options.bound == RatioBound::absolute ? options.high : 1 + options.high;
   at::Tensor held = ratio.clamp_max(top);
   if (options.low) held = held.clamp_min(1 - *options.low);
   LossResult result;

@@ -5,6 +5,7 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -101,6 +102,18 @@ struct KlLoss final : LossNode {
     at::Tensor factors;
     if (batch.has("weights")) factors = masked_argument(batch, "weights", tokens).detach();
     const KlOptions options = kl_options();
+    const bool straight = options.estimator == KlEstimator::k1_straight ||
+                          options.estimator == KlEstimator::k3_straight;
+    if (!straight && !factors.defined() && fits_token_pass(tokens, {current, reference})) {
+      const TokenPass pass = kl_pass(tokens, current, reference, options);
+      LossResult result;
+      result.loss = coefficient() *
+                    aggregate_masked(differentiable(current, pass), tokens, aggregate(), batch);
+      result.outputs = {{"kl", pass.value},
+                        {"kl_mean", at::full({}, pass.means[0])},
+                        {"kl_clamped", at::full({}, pass.means[1])}};
+      return result;
+    }
     const at::Tensor kl = kl_estimate(current, reference, factors, options);
     LossResult result;
     result.loss = coefficient() * rewardloom::aggregate(kl, tokens, aggregate(), batch);

@@ -4,6 +4,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -13,6 +14,16 @@ LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& opt
   const at::Tensor old_log_probs = masked_argument(batch, "old_log_probs", mask).detach();
   const at::Tensor advantages = advantages_argument(batch, mask).to(log_probs.scalar_type());
 
+  const at::Tensor all_advantages = advantages.expand_as(log_probs);
+  if (!batch.has("weights") && fits_token_pass(mask, {log_probs, old_log_probs, all_advantages})) {
+    const TokenPass pass = clip_pass(mask, log_probs, old_log_probs, all_advantages, options);
+    LossResult result;
+    result.loss = aggregate_masked(differentiable(log_probs, pass), mask, options.aggregate, batch);
+    result.outputs = {{"clip_fraction", at::full({}, pass.means[0])},
+                      {"clip_fraction_lower", at::full({}, pass.means[1])},
+                      {"approx_kl", at::full({}, pass.means[2])}};
+    return result;
+  }
   const at::Tensor log_ratio = held_within(log_probs - old_log_probs, options.log_ratio_clamp);
   const at::Tensor ratio = bounded_exp(log_ratio);
   const at::Tensor capped = options.ratio_cap ? ratio.clamp_max(*options.ratio_cap) : ratio;

@@ -2,6 +2,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -28,6 +29,17 @@ struct ValueClip final : LossNode {
     const at::Tensor tokens = mask_argument(batch);
     const at::Tensor v = masked_argument(batch, "values", tokens);
     const at::Tensor target = masked_argument(batch, "returns", tokens).detach();
+    if (clip()) {
+      const at::Tensor old = masked_argument(batch, "old_values", tokens).detach();
+      if (fits_token_pass(tokens, {v, old, target})) {
+        const TokenPass pass = value_pass(tokens, v, old, target, *clip());
+        LossResult result;
+        result.loss =
+            scale() * aggregate_masked(differentiable(v, pass), tokens, aggregate(), batch);
+        result.outputs = {{"clip_fraction", at::full({}, pass.means[0])}};
+        return result;
+      }
+    }
     at::Tensor token_loss = (v - target).square();
     at::Tensor larger = at::zeros_like(tokens);
     if (clip()) {
