@@ -5,6 +5,14 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+/// For the shell of a task: what it captured was put there by oneTBB, in an order that the
+/// sanitizer does not see.
+#ifdef __SANITIZE_THREAD__
+#define REWARDLOOM_TASK_SHELL __attribute__((no_sanitize_thread))
+#else
+#define REWARDLOOM_TASK_SHELL
+#endif
+
 namespace rewardloom {
 
 /// What was done before a `give` is seen by whoever does a `take` of the same object after it.
@@ -14,11 +22,6 @@ class Handover {
 #ifdef __SANITIZE_THREAD__
     __tsan_release(address());
 #endif
-  }
-  /// Of all tasks: for what a task does before it can reach an object that it captured.
-  static const Handover& of_tasks() {
-    static const Handover one;
-    return one;
   }
   void take() const {
 #ifdef __SANITIZE_THREAD__

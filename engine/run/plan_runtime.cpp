@@ -60,25 +60,29 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   StateHolder& state(std::string_view name, const std::function<StateHolder()>& make) override {
     return owner_.environment_.states.get(fmt::format("{}/{}", settings.node, name), make);
   }
-  void parallel(std::size_t count, const std::function<void(std::size_t)>& function) override {
-    const bool gradients = c10::GradMode::is_enabled();
-    const Handover begun;
-    const Handover ended;
-    const auto one = [&](std::size_t i) {
-      Handover::of_tasks().take();
+  /// One call of a parallel loop.
+  struct Part {
+    bool gradients;
+    const std::function<void(std::size_t)>& function;
+    Handover begun, ended;
+    void run(std::size_t i) const {
       begun.take();
       const c10::AutoGradMode mode(gradients);
       function(i);
       ended.give();
-    };
-    if (count == 1) return one(0);
-    Handover::of_tasks().give();
-    begun.give();
+    }
+  };
+  void parallel(std::size_t count, const std::function<void(std::size_t)>& function) override {
+    const bool gradients = c10::GradMode::is_enabled();
+    const Part part{gradients, function, {}, {}};
+    if (count == 1) return part.run(0);
+    part.begun.give();
+    const auto one = [&part](std::size_t i) REWARDLOOM_TASK_SHELL { part.run(i); };
     // Isolated: a thread that waits here must not start another node inside this one.
     oneapi::tbb::this_task_arena::isolate([&] {
       oneapi::tbb::parallel_for(std::size_t{0}, count, one, oneapi::tbb::simple_partitioner());
     });
-    ended.take();
+    part.ended.take();
   }
   NamedValues run_body(std::size_t body, const BodyCall& call) override {
     return owner_.run_body(*this, body, call);
@@ -215,14 +219,14 @@ std::vector<Value> PlanRuntime::run(const std::vector<Value>& inputs, std::int64
 }
 
 void PlanRuntime::spawn(int node) {
-  Handover::of_tasks().give();
   spawned_.give();
-  group_.run([this, node] {
-    Handover::of_tasks().take();
-    spawned_.take();
-    fire_chain(node);
-    fired_.give();
-  });
+  group_.run([this, node]() REWARDLOOM_TASK_SHELL { run_spawned(node); });
+}
+
+void PlanRuntime::run_spawned(int node) {
+  spawned_.take();
+  fire_chain(node);
+  fired_.give();
 }
 
 void PlanRuntime::wait_for_spawned() {

@@ -53,6 +53,7 @@ class PlanRuntime {
 
   void prepare(const std::vector<Value>& inputs);
   void spawn(int node);
+  void run_spawned(int node);
   void wait_for_spawned();
   void fire_chain(int node);
   void fire(NodeRuntime& node);

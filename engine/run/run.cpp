@@ -230,10 +230,8 @@ void Run::run_iteration(std::int64_t iteration) {
   const auto start = std::chrono::steady_clock::now();
   const Handover begun;
   const Handover ended;
-  Handover::of_tasks().give();
   begun.give();
   parts_->arena->execute([&] {
-    Handover::of_tasks().take();
     begun.take();
     parts_->runtime->run({}, iteration, iteration, info_.seed);
     ended.give();
