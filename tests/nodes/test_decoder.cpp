@@ -126,7 +126,8 @@ class TestDecoder : public QObject {
     QFETCH(QString, model);
     const std::string name = model.toStdString();
     const Decoder decoder = Decoder::load(model_files::folder(name));
-    for (const Json& sequence : model_files::golden(name)["sequences"]) {
+    const Json golden = model_files::golden(name);
+    for (const Json& sequence : golden["sequences"]) {
       const auto ids = sequence["ids"].get<std::vector<std::int64_t>>();
       const at::Tensor want = golden_logits(sequence).log_softmax(-1);
       const auto pass = decoder.score(all_positions({ids}), false);
@@ -149,7 +150,8 @@ class TestDecoder : public QObject {
     if (!model_files::available()) QSKIP("no golden numbers here");
     QFETCH(QString, model);
     const Decoder decoder = Decoder::load(model_files::folder(model.toStdString()));
-    for (const Json& greedy : model_files::golden(model.toStdString())["greedy"]) {
+    const Json golden = model_files::golden(model.toStdString());
+    for (const Json& greedy : golden["greedy"]) {
       const auto want = greedy["continuation"].get<std::vector<std::int64_t>>();
       const auto prompt = greedy["prompt"].get<std::vector<std::int64_t>>();
       const auto session =
