@@ -47,7 +47,7 @@ const PortType* Registry::type(std::string_view name) const {
 
 void Registry::load_plugin(const std::string& path) {
   // Stays loaded for good: its nodes' code and types are used until the program ends.
-  void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const library = dlopen(std::filesystem::absolute(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     throw Failure("plugin-load", fmt::format("{} cannot be loaded: {}", path, dlerror()),
                   "build it against the installed package with find_package(RewardLoom)");

@@ -119,14 +119,14 @@ class TestRunCommand : public QObject {
     QProcess script;
     script.setWorkingDirectory(folder());
     script.start("script",
-                 {"-qec", QStringLiteral(REWARDLOOM_PROGRAM " run small.json --iterations 40"),
+                 {"-qec", QStringLiteral(REWARDLOOM_PROGRAM " run small.json --iterations 400"),
                   "/dev/null"});
     QVERIFY(script.waitForFinished(kPatience));
     const QByteArray seen = script.readAllStandardOutput();
     QCOMPARE(script.exitCode(), 0);
     QVERIFY2(seen.contains("\r\033[K"), seen.constData());
-    QVERIFY(seen.contains("/40 ▕"));
-    QVERIFY(seen.contains("done: 40 iterations"));
+    QVERIFY(seen.contains("/400 ▕"));
+    QVERIFY(seen.contains("done: 400 iterations"));
   }
 
   void quietSaysNothing() {
