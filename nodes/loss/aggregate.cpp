@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
+#include "nodes/advantage/token_rows.h"
+
 namespace rewardloom {
 namespace {
 
@@ -18,7 +20,7 @@ at::Tensor row_count(const at::Tensor& mask, EmptyRows empty_rows) {
   if (empty_rows == EmptyRows::count) {
     return at::full({}, static_cast<double>(mask.size(0)), mask.options().dtype(at::kDouble));
   }
-  return (tokens_per_row(mask) > 0).sum().to(at::kDouble);
+  return (row_lengths(mask) > 0).sum().to(at::kDouble);
 }
 
 at::Tensor divided(const at::Tensor& sum, const std::optional<double>& total,
@@ -46,7 +48,7 @@ at::Tensor aggregate_masked(const at::Tensor& kept, const at::Tensor& mask,
                      batch.total_sequences, row_count(mask, options.empty_rows));
     case Aggregate::seq_mean_token_mean: break;
   }
-  const at::Tensor lengths = tokens_per_row(mask).clamp_min(1).to(kept.scalar_type());
+  const at::Tensor lengths = row_lengths(mask).clamp_min(1).to(kept.scalar_type());
   return divided((kept.sum(-1) / lengths).sum(), batch.total_sequences,
                  row_count(mask, options.empty_rows));
 }

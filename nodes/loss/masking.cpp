@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "nodes/advantage/token_rows.h"
 #include "nodes/text/vector_math.h"
 
 namespace rewardloom {
@@ -57,52 +58,17 @@ struct OnMask : torch::autograd::Function<OnMask> {
   }
 };
 
-template <class T>
-REWARDLOOM_INLINE double sum_on_mask(const bool* mask, const T* x, std::int64_t count) {
-  double lanes[8] = {};
-  std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (int j = 0; j < 8; ++j) lanes[j] += mask[i + j] ? static_cast<double>(x[i + j]) : 0.0;
-  }
-  for (; i < count; ++i) lanes[i & 7] += mask[i] ? static_cast<double>(x[i]) : 0.0;
-  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
-         ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-}
-
-REWARDLOOM_VECTORISED
-double sum_of_numbers(const bool* mask, const float* x, std::int64_t count) {
-  return sum_on_mask(mask, x, count);
-}
-
-REWARDLOOM_VECTORISED
-double sum_of_numbers(const bool* mask, const double* x, std::int64_t count) {
-  return sum_on_mask(mask, x, count);
-}
-
-REWARDLOOM_VECTORISED
-std::int64_t counted(const bool* mask, std::int64_t count) {
-  std::int64_t tokens = 0;
-  // In bytes first: a vector of them holds 255 additions.
-  for (std::int64_t first = 0; first < count; first += 255 * 64) {
-    const std::int64_t last = std::min<std::int64_t>(count, first + 255 * 64);
-    std::uint8_t lanes[64] = {};
-    std::int64_t i = first;
-    for (; i + 64 <= last; i += 64) {
-      for (int j = 0; j < 64; ++j) lanes[j] = static_cast<std::uint8_t>(lanes[j] + mask[i + j]);
-    }
-    for (; i < last; ++i) tokens += mask[i];
-    for (const std::uint8_t lane : lanes) tokens += lane;
-  }
-  return tokens;
-}
-
 double sum_of(const at::Tensor& mask, const at::Tensor& values) {
   const at::Tensor x = values.contiguous();
   const bool* const m = mask.data_ptr<bool>();
-  if (x.scalar_type() == at::kFloat) return sum_of_numbers(m, x.data_ptr<float>(), x.numel());
-  if (x.scalar_type() == at::kDouble) return sum_of_numbers(m, x.data_ptr<double>(), x.numel());
+  const auto sum = [&](const auto* numbers) {
+    return masked_sum(m, x.numel(),
+                      [=](std::int64_t i) { return static_cast<double>(numbers[i]); });
+  };
+  if (x.scalar_type() == at::kFloat) return sum(x.data_ptr<float>());
+  if (x.scalar_type() == at::kDouble) return sum(x.data_ptr<double>());
   const at::Tensor both = x.logical_and(mask);
-  return static_cast<double>(counted(both.data_ptr<bool>(), both.numel()));
+  return static_cast<double>(count_tokens(both.data_ptr<bool>(), both.numel()));
 }
 
 }  // namespace
@@ -118,18 +84,8 @@ at::Tensor on_mask(const at::Tensor& mask, const at::Tensor& x) {
 at::Tensor token_count(const at::Tensor& mask) {
   if (!on_cpu(mask, mask)) return mask.sum().to(at::kDouble);
   const at::Tensor m = mask.contiguous();
-  return at::full({}, static_cast<double>(counted(m.data_ptr<bool>(), m.numel())), at::kDouble);
-}
-
-at::Tensor tokens_per_row(const at::Tensor& mask) {
-  if (!on_cpu(mask, mask) || mask.dim() != 2) return mask.sum(-1).to(at::kDouble);
-  const at::Tensor m = mask.contiguous();
-  at::Tensor out = at::empty({m.size(0)}, at::kDouble);
-  for (std::int64_t row = 0; row < m.size(0); ++row) {
-    out.data_ptr<double>()[row] =
-        static_cast<double>(counted(m.data_ptr<bool>() + row * m.size(1), m.size(1)));
-  }
-  return out;
+  return at::full({}, static_cast<double>(count_tokens(m.data_ptr<bool>(), m.numel())),
+                  at::kDouble);
 }
 
 at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask) {
@@ -138,7 +94,7 @@ at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask) {
   const bool known = has_kernel(values) || values.scalar_type() == at::kBool;
   if (on_cpu(mask, values) && known) {
     const at::Tensor m = mask.contiguous();
-    const double tokens = static_cast<double>(counted(m.data_ptr<bool>(), m.numel()));
+    const double tokens = static_cast<double>(count_tokens(m.data_ptr<bool>(), m.numel()));
     return at::full({}, sum_of(m, values.detach()) / std::max(tokens, 1.0),
                     at::TensorOptions().dtype(type));
   }

@@ -10,8 +10,6 @@ at::Tensor on_mask(const at::Tensor& mask, const at::Tensor& x);
 
 /// How many tokens the mask [N,T] holds: [] double.
 at::Tensor token_count(const at::Tensor& mask);
-/// The same of each row: [N] double.
-at::Tensor tokens_per_row(const at::Tensor& mask);
 
 /// Mean of values [N,T] (numbers or truths) over the mask, 0 where it is empty; detached.
 at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask);

@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "nodes/advantage/token_rows.h"
 #include "nodes/loss/aggregate.h"
 
 namespace rewardloom {
@@ -15,9 +16,7 @@ struct PolicyRows {
 
   at::Tensor log_ratio() const { return log_probs - old_log_probs; }
   /// Tokens of each row, at least 1: [N].
-  at::Tensor lengths() const {
-    return tokens_per_row(mask).clamp_min(1).to(log_probs.scalar_type());
-  }
+  at::Tensor lengths() const { return row_lengths(mask).clamp_min(1).to(log_probs.scalar_type()); }
 };
 
 /// Failure `bad-shape`, `loss-argument-missing`.
