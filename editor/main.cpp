@@ -2,13 +2,12 @@
 #include <QApplication>
 #include <QCommandLineParser>
 #include <QFileInfo>
-#include <QProcess>
 #include <QStandardPaths>
 
 #include "editor/document/journal.h"
+#include "editor/run/catalogue_reader.h"
 #include "editor/window/main_window.h"
 #include "engine/core/problem.h"
-#include "engine/io/durable_file.h"
 
 namespace rewardloom {
 namespace {
@@ -18,27 +17,6 @@ QString firstExisting(const QStringList& paths) {
     if (QFileInfo::exists(path)) return QFileInfo(path).absoluteFilePath();
   }
   return {};
-}
-
-/// The node types: written at build time, or asked of the program (plug-ins, a moved installation).
-Catalogue readCatalogue(const QString& program, const QStringList& plugins) {
-  const QString folder = QCoreApplication::applicationDirPath();
-  const QString written = firstExisting({folder + QStringLiteral("/../share/rewardloom/nodes.json"),
-                                         folder + QStringLiteral("/../generated/nodes.json")});
-  if (plugins.isEmpty() && !written.isEmpty()) {
-    return Catalogue::from_json(Json::parse(read_file(written.toStdString())));
-  }
-  QStringList arguments{QStringLiteral("nodes"), QStringLiteral("--json")};
-  for (const QString& plugin : plugins) arguments << QStringLiteral("--plugin") << plugin;
-  QProcess process;
-  process.start(program, arguments);
-  if (!process.waitForFinished(60000) || process.exitCode() != 0) {
-    throw Failure("catalogue-missing",
-                  "the node types could not be read from " + program.toStdString() + ": " +
-                      process.readAllStandardError().toStdString(),
-                  "build or install the program rewardloom beside the editor");
-  }
-  return Catalogue::from_json(Json::parse(process.readAllStandardOutput().toStdString()));
 }
 
 int editorMain(QApplication& app) {
@@ -69,10 +47,15 @@ int editorMain(QApplication& app) {
                                 folder + QStringLiteral("/../share/rewardloom/graphs")});
   paths.runs = QFileInfo(parser.value(runs)).absoluteFilePath();
   paths.journals = Journal::standardFolder();
-  auto catalogue =
-      std::make_shared<const Catalogue>(readCatalogue(paths.program, parser.values(plugin)));
+  const QString written =
+      firstExisting({folder + QStringLiteral("/../share/rewardloom/nodes.json"),
+                     folder + QStringLiteral("/../generated/nodes.json")});
+  CatalogueReading reading = readCatalogue(paths.program, written, parser.values(plugin));
+  paths.plugins = reading.plugins;
+  auto catalogue = std::make_shared<const Catalogue>(std::move(reading.catalogue));
   MainWindow window(std::move(catalogue), paths);
   window.show();
+  for (const Problem& problem : reading.problems) window.report(problem);
   window.offerRecovery();
   for (const QString& file : parser.positionalArguments()) window.openPath(file);
   return QApplication::exec();

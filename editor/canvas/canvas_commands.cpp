@@ -7,6 +7,8 @@
 #include <set>
 
 #include "editor/canvas/canvas_view.h"
+#include "editor/canvas/text_overlay.h"
+#include "editor/document/subgraph_edits.h"
 
 namespace rewardloom {
 namespace {
@@ -54,6 +56,7 @@ void CanvasView::duplicateSelection(bool keepInputs) {
   if (names.empty()) return;
   std::vector<std::string> made;
   graph_.model().edit(tr("Duplicate"), [&](Document& document) {
+    graph_.keepSuggested(document);
     made = duplicateNodes(document, graph_.scope(), names, QPointF(40, 40), keepInputs);
   });
   graph_.selectNodes(made);
@@ -71,6 +74,7 @@ QStringList CanvasView::paste() {
   const QPointF at = snapped(mapToScene(mapFromGlobal(QCursor::pos())));
   const QPointF place = rect().contains(mapFromGlobal(QCursor::pos())) ? at : freePlace();
   graph_.model().edit(tr("Paste"), [&](Document& document) {
+    graph_.keepSuggested(document);
     result = pasteText(document, graph_.scope(), text, place);
   });
   graph_.selectNodes(result.names);
@@ -82,6 +86,7 @@ void CanvasView::nudgeSelection(QPointF by) {
   graph_.model().edit(
       tr("Move"),
       [&](Document& document) {
+        graph_.keepSuggested(document);
         for (const std::string& name : names) {
           setPosition(document, graph_.scope(), name, graph_.nodeItem(name)->pos() + by);
         }
@@ -137,6 +142,29 @@ void CanvasView::toggleCollapsed() {
   });
 }
 
+void CanvasView::toggleMode(NodeMode mode) {
+  std::vector<std::string> names = graph_.selectedNodes();
+  for (QGraphicsItem* item : graph_.selectedItems()) {
+    if (item->type() != FrameItem::Type) continue;
+    const auto& around = static_cast<FrameItem*>(item)->frame().around;
+    names.insert(names.end(), around.begin(), around.end());
+  }
+  const Document& document = graph_.model().document();
+  const bool on = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    const GraphNode* node = findNode(document, graph_.scope(), name);
+    return node && node->mode != mode;
+  });
+  const QString text = mode == NodeMode::mute ? (on ? tr("Mute") : tr("Unmute"))
+                                              : (on ? tr("Bypass") : tr("End bypass"));
+  graph_.model().edit(text, [&](Document& d) {
+    for (const std::string& name : names) {
+      if (GraphNode* node = findNode(d, graph_.scope(), name)) {
+        node->mode = on ? mode : NodeMode::normal;
+      }
+    }
+  });
+}
+
 void CanvasView::frameSelection() {
   const auto names = graph_.selectedNodes();
   if (names.empty()) return;
@@ -145,6 +173,52 @@ void CanvasView::frameSelection() {
     list.push_back({tr("Frame"), names, {}});
     setFrames(document, graph_.scope(), list);
   });
+  editFrame(graph_.frameItems().size() - 1);
+}
+
+void CanvasView::editText(const QRectF& sceneRect, const QString& text, bool lines,
+                          std::function<void(const QString&)> changed) {
+  const auto taken = [text, changed = std::move(changed)](const QString& now) {
+    if (now != text) changed(now);
+  };
+  auto* overlay = new TextOverlay(text, lines, taken, viewport());  // deletes itself
+  QRect rect = mapFromScene(sceneRect).boundingRect();
+  rect.setSize(rect.size().expandedTo(QSize(180, lines ? 70 : 30)));
+  overlay->setGeometry(rect);
+  overlay->show();
+  overlay->setFocus();
+}
+
+void CanvasView::editFrame(std::size_t index) {
+  const FrameItem* item = graph_.frameItems().at(index);
+  editText(item->titleRect(), item->frame().title, false, [this, index](const QString& text) {
+    graph_.model().edit(tr("Frame title"), [&](Document& document) {
+      std::vector<Frame> list = frames(document, graph_.scope());
+      if (index >= list.size()) return;
+      list[index].title = text;
+      setFrames(document, graph_.scope(), list);
+    });
+  });
+}
+
+void CanvasView::editNote(std::size_t index) {
+  const std::vector<Note> list = notes(graph_.model().document(), graph_.scope());
+  if (index >= list.size()) return;
+  editText(list[index].rect, list[index].text, true, [this, index](const QString& text) {
+    graph_.model().edit(tr("Note"), [&](Document& document) {
+      std::vector<Note> now = notes(document, graph_.scope());
+      if (index >= now.size()) return;
+      now[index].text = text;
+      setNotes(document, graph_.scope(), now);
+    });
+  });
+}
+
+void CanvasView::editSelectedText() {
+  for (QGraphicsItem* item : graph_.selectedItems()) {
+    if (item->type() == FrameItem::Type) return editFrame(static_cast<FrameItem*>(item)->index());
+    if (item->type() == NoteItem::Type) return editNote(static_cast<NoteItem*>(item)->index());
+  }
 }
 
 void CanvasView::addNote() {
@@ -154,6 +228,7 @@ void CanvasView::addNote() {
     list.push_back({tr("Note"), QRectF(at, QSizeF(220, 100))});
     setNotes(document, graph_.scope(), list);
   });
+  editNote(notes(graph_.model().document(), graph_.scope()).size() - 1);
 }
 
 void CanvasView::groupSelection() {
@@ -161,6 +236,7 @@ void CanvasView::groupSelection() {
   if (names.empty()) return;
   std::string made;
   graph_.model().edit(tr("Make subgraph"), [&](Document& document) {
+    graph_.keepSuggested(document);
     made = makeSubgraph(document, graph_.scope(), names, "group", graph_.model().catalogue());
   });
   graph_.selectNodes({made});
@@ -176,6 +252,7 @@ void CanvasView::alignSelection(Align how) {
   QRectF all;
   for (const std::string& name : names) all |= rectOf(name);
   graph_.model().edit(tr("Align"), [&](Document& document) {
+    graph_.keepSuggested(document);
     for (const std::string& name : names) {
       QRectF r = rectOf(name);
       switch (how) {
@@ -196,6 +273,7 @@ std::string CanvasView::addNodeAt(const std::string& type, QPointF at,
   std::string name;
   graph_.model().edit(tr("Add %1").arg(QString::fromStdString(type)), [&](Document& document) {
     const Catalogue& catalogue = graph_.model().catalogue();
+    graph_.keepSuggested(document);
     const bool backwards = from && !from->output;
     const QPointF place = at - QPointF(backwards ? NodeView::kWidth : 0, NodeView::kTitle);
     name = addNode(document, graph_.scope(), type, snapped(place));
@@ -209,51 +287,62 @@ std::string CanvasView::addNodeAt(const std::string& type, QPointF at,
 }
 
 QPointF CanvasView::freePlace() const {
-  QPointF at = snapped(mapToScene(viewport()->rect().center()));
+  const auto selected = graph_.selectedNodes();
+  QPointF start = mapToScene(viewport()->rect().center()) - QPointF(NodeView::kWidth / 2, 60);
+  if (!selected.empty()) {
+    // Where the next node of a pipeline goes: to the right of the one just made.
+    const NodeItem* last = graph_.nodeItem(selected.back());
+    start = last->pos() + QPointF(NodeView::kWidth + 60, 0);
+  }
+  start = snapped(start);
   const auto taken = [&](QPointF point) {
-    const QRectF wanted(point, QSizeF(NodeView::kWidth, 120));
+    const QRectF wanted(point - QPointF(20, 20), QSizeF(NodeView::kWidth + 40, 180));
     for (const auto& [name, item] : graph_.nodeItems()) {
       if (item->view().rect().translated(item->pos()).intersects(wanted)) return true;
     }
     return false;
   };
-  for (int i = 0; i < 200 && taken(at); ++i) at += QPointF(20, 40);
-  return at;
+  for (int i = 0; i < 400; ++i) {
+    // Down, then up, then a column further.
+    const int row = (i % 8 + 1) / 2 * (i % 2 ? 1 : -1);
+    const QPointF at = start + QPointF(i / 8 * 260, row * 200);
+    if (!taken(at)) return at;
+  }
+  return start;
 }
 
 void CanvasView::enter(const std::string& node) {
-  const GraphNode* found = findNode(graph_.model().document(), graph_.scope(), node);
+  const Document& document = graph_.model().document();
+  const Catalogue& catalogue = graph_.model().catalogue();
+  const GraphNode* found = findNode(document, graph_.scope(), node);
   if (!found) return;
-  if (const auto name = found->subgraph()) {
-    if (graph_.model().document().subgraph(*name)) graph_.setScope(std::string(*name));
+  std::vector<std::string> there;
+  for (const std::string& body : bodiesOf(*found, catalogue)) {
+    if (document.subgraph(body)) there.push_back(body);
+  }
+  if (there.size() > 1) {
+    QStringList names;
+    for (const std::string& body : there) names << QString::fromStdString(body);
+    Q_EMIT bodyChoice(names);
     return;
   }
-  // A container: its first body.
-  const NodeDeclaration* type = graph_.model().catalogue().node(found->type);
-  if (!type) return;
-  for (const BodyDeclaration& body : type->bodies) {
-    const auto value = found->params.find(body.parameter);
-    if (value == found->params.end()) continue;
-    Json first = value->is_array() && !value->empty() ? (*value)[0] : *value;
-    if (first.is_object()) first = first.value("body", "");
-    if (first.is_string() && graph_.model().document().subgraph(first.get<std::string>())) {
-      graph_.setScope(first.get<std::string>());
-      return;
-    }
-  }
+  if (there.size() == 1) return graph_.setScope(there.front());
+  const NodeDeclaration* type = catalogue.node(found->type);
+  if (!type || type->bodies.empty()) return;
+  std::string made;
+  graph_.model().edit(tr("Make body"), [&](Document& d) {
+    made = makeBody(d, graph_.scope(), node, catalogue);
+  });
+  graph_.setScope(made);
+  Q_EMIT statusText(
+      tr("made an empty subgraph %1: add nodes, and pull wires from \"inputs\" and to \"outputs\"")
+          .arg(QString::fromStdString(made)));
 }
 
 void CanvasView::leave() {
-  // To where the subgraph is used; from there to the graph.
-  const Scope inside = graph_.scope();
-  if (inside.empty()) return;
-  const Document& document = graph_.model().document();
-  for (const Subgraph& subgraph : document.subgraphs) {
-    for (const GraphNode& node : subgraph.nodes) {
-      if (node.subgraph() == inside) return graph_.setScope(subgraph.name);
-    }
-  }
-  graph_.setScope({});
+  if (graph_.scope().empty()) return;
+  graph_.setScope(
+      scopeAround(graph_.model().document(), graph_.scope(), graph_.model().catalogue()));
 }
 
 }  // namespace rewardloom

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "editor/layout/wire_ways.h"
+
 namespace rewardloom {
 namespace {
 
@@ -101,6 +103,10 @@ void CanvasView::centerOnNode(const std::string& name) {
   Q_EMIT viewChanged();
 }
 
+void CanvasView::showNode(const std::string& name) {
+  if (const NodeItem* item = graph_.nodeItem(name)) ensureVisible(item, 60, 60);
+}
+
 void CanvasView::wheelEvent(QWheelEvent* event) {
   const double steps = event->angleDelta().y() / 120.0;
   if (steps == 0) return;
@@ -144,6 +150,8 @@ void CanvasView::mousePressEvent(QMouseEvent* event) {
     if (startDot(at)) return;
     for (FrameItem* frame : graph_.frameItems()) {
       if (graph_.nodeAt(at) || !frame->titleRect().contains(at)) continue;
+      if (!(event->modifiers() & Qt::ShiftModifier)) graph_.clearSelection();
+      frame->setSelected(true);
       mode_ = Mode::framing;
       pulled_ = frame;
       pulledFrom_ = at;
@@ -180,7 +188,7 @@ void CanvasView::mouseMoveEvent(QMouseEvent* event) {
     case Mode::cutting:
       cutLine_.lineTo(at);
       dragPath_->setPath(cutLine_);
-      for (WireItem* wire : graph_.wireItems()) wire->setMarked(wire->path().intersects(cutLine_));
+      for (WireItem* wire : graph_.wireItems()) wire->setMarked(linesCross(wire->path(), cutLine_));
       return;
     case Mode::framing: return pullFrame(at);
     case Mode::dotting: {
@@ -237,12 +245,23 @@ void CanvasView::mouseReleaseEvent(QMouseEvent* event) {
     const Wire wire = target->wire();
     const QPointF place = graph_.nodeItem(selected[0])->pos();
     graph_.model().edit(tr("Insert into wire"), [&](Document& document) {
+      graph_.keepSuggested(document);
       setPosition(document, graph_.scope(), selected[0], snapped(place));
       insertIntoWire(document, graph_.scope(), graph_.model().catalogue(), selected[0], wire);
     });
     return;
   }
   commitMoves();
+  openClickedWire(event);
+}
+
+/// A click that moves nothing opens the value of the wire under it.
+void CanvasView::openClickedWire(const QMouseEvent* event) {
+  const QPointF at = mapToScene(event->pos());
+  const bool click = event->modifiers() == Qt::NoModifier &&
+                     (event->pos() - last_).manhattanLength() < 4 && !graph_.nodeAt(at);
+  const WireItem* wire = click ? graph_.wireAt(at) : nullptr;
+  if (wire) Q_EMIT portViewRequested({wire->wire().from.node, wire->wire().from.port, true});
 }
 
 void CanvasView::markWireUnderNode() {
@@ -275,7 +294,7 @@ void CanvasView::commitMoves() {
   for (const auto& [name, item] : graph_.nodeItems()) {
     const auto place = position(graph_.model().document(), graph_.scope(), name);
     if (place && *place == item->pos()) continue;
-    (place || item->isSelected() ? moved : suggested).emplace_back(name, item->pos());
+    (graph_.movedByHand(name, item->pos()) ? moved : suggested).emplace_back(name, item->pos());
   }
   for (QGraphicsItem* item : graph_.selectedItems()) {
     if (item->type() != NoteItem::Type) continue;
@@ -284,13 +303,12 @@ void CanvasView::commitMoves() {
       movedNotes.emplace_back(note->index(), snapped(note->pos()));
     }
   }
-  std::erase_if(moved,
-                [&](const auto& entry) { return !graph_.movedByHand(entry.first, entry.second); });
   if (moved.empty() && movedNotes.empty()) return;
   // A graph with a place for one node has one for all, or they would stand on each other next time.
   moved.insert(moved.end(), suggested.begin(), suggested.end());
   for (auto& [name, at] : moved) at = snapped(at);
   const bool changed = graph_.model().edit(tr("Move"), [&](Document& document) {
+    graph_.keepSuggested(document);
     for (const auto& [name, at] : moved) setPosition(document, graph_.scope(), name, at);
     if (movedNotes.empty()) return;
     std::vector<Note> list = notes(document, graph_.scope());
@@ -312,7 +330,16 @@ void CanvasView::pullFrame(QPointF at) {
 
 void CanvasView::mouseDoubleClickEvent(QMouseEvent* event) {
   const QPointF at = mapToScene(event->pos());
-  if (NodeItem* node = graph_.nodeAt(at)) return enter(node->view().name);
+  if (const NodeItem* node = graph_.nodeAt(at)) {
+    const QString body = node->view().bodyAt(at - node->pos());
+    return body.isEmpty() ? enter(node->view().name) : graph_.setScope(body.toStdString());
+  }
+  for (const FrameItem* frame : graph_.frameItems()) {
+    if (frame->titleRect().contains(at)) return editFrame(frame->index());
+  }
+  for (QGraphicsItem* item : graph_.items(at)) {
+    if (item->type() == NoteItem::Type) return editNote(static_cast<NoteItem*>(item)->index());
+  }
   if (WireItem* item = graph_.wireAt(at)) {
     const Wire wire = item->wire();
     graph_.model().edit(tr("Add dot"), [&](Document& document) {
@@ -539,7 +566,7 @@ void CanvasView::cutPort(const PortEnd& end) {
 void CanvasView::finishCut() {
   std::vector<Wire> cut;
   for (WireItem* item : graph_.wireItems()) {
-    if (item->path().intersects(cutLine_)) cut.push_back(item->wire());
+    if (linesCross(item->path(), cutLine_)) cut.push_back(item->wire());
     item->setMarked(false);
   }
   dragPath_.reset();

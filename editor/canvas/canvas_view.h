@@ -24,7 +24,11 @@ class CanvasView final : public QGraphicsView {
   void fitAll();
   void fitSelection();
   void centerOnNode(const std::string& name);
+  /// Scrolls as little as it takes to see the node.
+  void showNode(const std::string& name);
 
+  /// Lets the text of the selected frame or note be changed in place.
+  void editSelectedText();
   void deleteSelection(bool heal);
   void duplicateSelection(bool keepInputs);
   void copySelection() const;
@@ -35,6 +39,8 @@ class CanvasView final : public QGraphicsView {
   void walk(QPoint direction);
   void selectStream(bool upwards);
   void toggleCollapsed();
+  /// Mutes or bypasses the selected nodes and those in selected frames, or ends that.
+  void toggleMode(NodeMode mode);
   void frameSelection();
   void addNote();
   void groupSelection();
@@ -45,7 +51,7 @@ class CanvasView final : public QGraphicsView {
                         const std::string& port);
   /// Where a new node should go when no place was pointed at.
   QPointF freePlace() const;
-  /// Enters the node's subgraph, if it has one.
+  /// Enters the node's subgraph, if it has one; a container without a body gets an empty one.
   void enter(const std::string& node);
   void leave();
 
@@ -56,6 +62,8 @@ class CanvasView final : public QGraphicsView {
   void statusText(const QString& text);
   void portViewRequested(const rewardloom::PortEnd& end);
   void contextRequested(QPoint globalPos, QPointF scenePos);
+  /// A container with several bodies was entered: which one?
+  void bodyChoice(const QStringList& subgraphs);
   void viewChanged();
 
  protected:
@@ -90,7 +98,12 @@ class CanvasView final : public QGraphicsView {
   void commitMoves();
   void pullFrame(QPointF at);
   bool startDot(QPointF at);
+  void openClickedWire(const QMouseEvent* event);
   void describe(QPointF at);
+  void editText(const QRectF& sceneRect, const QString& text, bool lines,
+                std::function<void(const QString&)> changed);
+  void editFrame(std::size_t index);
+  void editNote(std::size_t index);
   double reach() const { return 10 / std::max(zoom(), 0.3); }
 
   GraphScene& graph_;

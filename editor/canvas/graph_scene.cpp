@@ -1,6 +1,10 @@
 #include "editor/canvas/graph_scene.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "editor/document/subgraph_edits.h"
+#include "editor/layout/wire_ways.h"
 
 namespace rewardloom {
 namespace {
@@ -41,6 +45,7 @@ void GraphScene::setTheme(const Theme& theme) {
 void GraphScene::setScope(const Scope& scope) {
   if (scope == scope_) return;
   scope_ = scope;
+  suggestedDots_.clear();
   rebuild();
   Q_EMIT scopeChanged();
 }
@@ -105,37 +110,131 @@ WireItem* GraphScene::wireAt(QPointF point) const {
 
 void GraphScene::setActivities(const std::map<std::string, NodeActivity>& activities) {
   activities_ = activities;
-  const std::string prefix = scope_.empty() ? std::string() : scope_ + "/";
+  const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
   for (const auto& [name, item] : nodes_) {
     const auto it = activities_.find(prefix + name);
     item->setActivity(it == activities_.end() ? NodeActivity() : it->second);
+    showToolTip(*item);
   }
 }
 
-void GraphScene::setBreakpoints(const std::set<std::string>& nodes) {
+void GraphScene::showToolTip(NodeItem& item) {
+  QString text = item.view().badgeText;
+  const QString& error = item.view().activity.error;
+  if (!error.isEmpty()) {
+    text += QStringLiteral("<p><b>%1</b> %2</p>").arg(tr("the run failed here:"), error.toHtmlEscaped());
+  }
+  if (item.toolTip() != text) item.setToolTip(text);
+}
+
+void GraphScene::setTimelines(const std::map<std::string, std::vector<PhaseSpan>>& timelines) {
+  timelines_ = timelines;
+  const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
+  for (const auto& [name, item] : nodes_) {
+    const auto it = timelines_.find(prefix + name);
+    item->setTimeline(it == timelines_.end() ? std::vector<PhaseSpan>() : it->second);
+  }
+}
+
+void GraphScene::setBreakpoints(const std::map<std::string, QString>& nodes) {
   breakpoints_ = nodes;
-  for (const auto& [name, item] : nodes_) item->setBreakpoint(breakpoints_.contains(name));
+  const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
+  for (const auto& [name, item] : nodes_) {
+    const auto it = breakpoints_.find(prefix + name);
+    item->setBreakpoint(it != breakpoints_.end(), it != breakpoints_.end() && !it->second.isEmpty());
+  }
+}
+
+void GraphScene::setWireHistograms(const WireHistograms& histograms) {
+  for (const auto& [wire, item] : wires_) {
+    const auto it = histograms.find({wire.from.node, wire.from.port});
+    item->setHistogram(it == histograms.end() ? nullptr : &it->second);
+  }
 }
 
 QPointF GraphScene::placeOf(const std::string& name, std::size_t index) const {
   if (const auto place = position(model_.document(), scope_, name)) return *place;
   const auto it = suggested_.find(scope_ + "/" + name);
-  return it == suggested_.end() ? fallbackPlace(index) : it->second;
+  if (it != suggested_.end()) return it->second;
+  return isBoundary(name) ? boundaryPlace(name) : fallbackPlace(index);
 }
 
-void GraphScene::suggestPlaces(std::map<std::string, QPointF> places) {
+void GraphScene::keepSuggested(Document& document) const {
+  if (nodesOf(std::as_const(document), scope_).empty()) return;
+  for (const GraphNode& node : nodesOf(std::as_const(document), scope_)) {
+    if (position(document, scope_, node.name)) return;
+  }
+  for (const std::string& name : shownNames()) {
+    if (const NodeItem* item = nodeItem(name)) setPosition(document, scope_, name, item->pos());
+  }
+  std::vector<WireDots> dots = wireDots(document, scope_);
+  for (const auto& [wire, points] : suggestedDots_) dots.push_back({wire, points});
+  if (!dots.empty()) setWireDots(document, scope_, dots);
+}
+
+std::vector<WireDots> GraphScene::dotsFor(const std::map<std::string, QPointF>& places,
+                                          const AutoLayout::Ways& ways) const {
+  constexpr std::size_t kMostNodes = 400;  // beyond that nobody follows single wires
+  std::vector<WireDots> list;
+  if (nodes_.size() > kMostNodes) return list;
+  const auto placed = [&](const NodeItem& item) {
+    const auto it = places.find(item.view().name);
+    return it == places.end() ? item.pos() : it->second;
+  };
+  for (const Wire& wire : wiresOf(model_.document(), scope_)) {
+    const NodeItem* from = nodeItem(wire.from.node);
+    const NodeItem* to = nodeItem(wire.node);
+    if (!from || !to || !places.contains(wire.from.node) || !places.contains(wire.node)) continue;
+    std::vector<QRectF> obstacles;
+    for (const auto& [name, item] : nodes_) {
+      if (item != from && item != to) {
+        obstacles.push_back(item->view().rect().translated(placed(*item)));
+      }
+    }
+    const QPointF start = from->portScenePoint({wire.from.node, wire.from.port, true}) -
+                          from->pos() + placed(*from);
+    const QPointF end =
+        to->portScenePoint({wire.node, wire.port, false}) - to->pos() + placed(*to);
+    const auto way = ways.find({wire.from.node, wire.node});
+    auto points = dotsAround(start, end, way == ways.end() ? std::vector<QPointF>() : way->second,
+                             obstacles, WireItem::curve);
+    if (!points.empty()) list.push_back({wire, std::move(points)});
+  }
+  return list;
+}
+
+void GraphScene::suggestPlaces(std::map<std::string, QPointF> places, std::vector<WireDots> dots) {
+  suggestedDots_.clear();
+  for (WireDots& one : dots) suggestedDots_[one.wire] = std::move(one.points);
   for (const auto& [name, at] : places) suggested_[scope_ + "/" + name] = at;
   syncLayout();
 }
 
 bool GraphScene::movedByHand(const std::string& name, QPointF at) const {
   if (position(model_.document(), scope_, name)) return true;
+  const auto names = shownNames();
+  const auto it = std::find(names.begin(), names.end(), name);
+  return it == names.end() || placeOf(name, static_cast<std::size_t>(it - names.begin())) != at;
+}
+
+std::vector<std::string> GraphScene::shownNames() const {
+  std::vector<std::string> names;
+  for (const GraphNode& node : nodesOf(model_.document(), scope_)) names.push_back(node.name);
+  if (scope_.empty()) return names;
+  names.emplace_back(kInputsNode);
+  names.emplace_back(kOutputsNode);
+  return names;
+}
+
+QPointF GraphScene::boundaryPlace(const std::string& name) const {
+  QRectF inside;
   std::size_t index = 0;
   for (const GraphNode& node : nodesOf(model_.document(), scope_)) {
-    if (node.name == name) return placeOf(name, index) != at;
-    ++index;
+    inside |= QRectF(placeOf(node.name, index++), QSizeF(NodeView::kWidth, 120));
   }
-  return true;
+  const double x = name == kInputsNode ? inside.left() - NodeView::kWidth - 80
+                                       : std::max(inside.right(), inside.left() + 200) + 80;
+  return {std::round(x / 20) * 20, inside.top()};
 }
 
 bool GraphScene::hasPlaces() const {
@@ -148,12 +247,14 @@ bool GraphScene::hasPlaces() const {
 void GraphScene::beginGesture() { gesture_.start(); }
 
 QRectF GraphScene::contentRect() const {
+  if (content_) return *content_;
   QRectF rect;
   for (const auto& [name, item] : nodes_) {
     rect |= item->view().rect().translated(item->pos());
   }
   for (const FrameItem* frame : frames_) rect |= frame->rect();
   for (const NoteItem* note : notes_) rect |= note->sceneBoundingRect();
+  content_ = rect;
   return rect;
 }
 
@@ -175,8 +276,8 @@ void GraphScene::follow(const DocumentPatch& patch) {
 
 void GraphScene::rebuild() {
   const std::vector<std::string> selected = selectedNodes();
-  std::set<std::string> wanted;
-  for (const GraphNode& node : nodesOf(model_.document(), scope_)) wanted.insert(node.name);
+  const auto shown = shownNames();
+  const std::set<std::string> wanted(shown.begin(), shown.end());
   std::vector<std::string> gone;
   for (const auto& [name, item] : nodes_) {
     if (!wanted.contains(name)) gone.push_back(name);
@@ -187,20 +288,25 @@ void GraphScene::rebuild() {
   syncLayout();
   syncBadges();
   setActivities(std::map(activities_));
-  setBreakpoints(std::set(breakpoints_));
+  setBreakpoints(std::map(breakpoints_));
+  setTimelines(std::map(timelines_));
   selectNodes(selected);
   update();
   Q_EMIT rebuilt();
 }
 
 void GraphScene::syncNode(const std::string& name) {
+  const bool boundary = !scope_.empty() && isBoundary(name);
   const GraphNode* node = findNode(model_.document(), scope_, name);
-  if (!node) {
+  if (!node && !boundary) {
     removeNode(name);
     return;
   }
-  NodeView view = makeNodeView(model_.document(), scope_, *node, model_.catalogue(), theme_);
+  NodeView view =
+      boundary ? makeBoundaryView(model_.document(), scope_, name, model_.catalogue(), theme_)
+               : makeNodeView(model_.document(), scope_, *node, model_.catalogue(), theme_);
   view.collapsed = isCollapsed(model_.document(), scope_, name);
+  content_.reset();
   if (NodeItem* item = nodeItem(name)) {
     item->setView(std::move(view));
     return;
@@ -214,6 +320,7 @@ void GraphScene::syncNode(const std::string& name) {
 void GraphScene::removeNode(const std::string& name) {
   const auto it = nodes_.find(name);
   if (it == nodes_.end()) return;
+  content_.reset();
   const std::unique_ptr<NodeItem> owned(it->second);
   removeItem(owned.get());
   nodes_.erase(it);
@@ -268,6 +375,7 @@ void GraphScene::placeWire(WireItem& item) {
 }
 
 void GraphScene::nodeMoved(NodeItem& node) {
+  content_.reset();
   const auto it = wiresAt_.find(node.view().name);
   if (it != wiresAt_.end()) {
     for (WireItem* wire : it->second) placeWire(*wire);
@@ -277,19 +385,23 @@ void GraphScene::nodeMoved(NodeItem& node) {
 
 void GraphScene::syncLayout() {
   std::size_t index = 0;
-  for (const GraphNode& node : nodesOf(model_.document(), scope_)) {
-    NodeItem* item = nodeItem(node.name);
+  for (const std::string& name : shownNames()) {
+    NodeItem* item = nodeItem(name);
     if (!item) continue;
-    const bool collapsed = isCollapsed(model_.document(), scope_, node.name);
+    const bool collapsed = isCollapsed(model_.document(), scope_, name);
     if (collapsed != item->view().collapsed) {
       NodeView view = item->view();
       view.collapsed = collapsed;
       item->setView(std::move(view));
     }
-    item->setPos(placeOf(node.name, index));
+    item->setPos(placeOf(name, index));
     ++index;
   }
-  for (const auto& [wire, item] : wires_) item->setDots({});
+  const bool suggested = !hasPlaces();
+  for (const auto& [wire, item] : wires_) {
+    const auto it = suggestedDots_.find(wire);
+    item->setDots(suggested && it != suggestedDots_.end() ? it->second : std::vector<QPointF>());
+  }
   for (const WireDots& dots : wireDots(model_.document(), scope_)) {
     if (WireItem* item = wireItem(dots.wire)) item->setDots(dots.points);
   }
@@ -321,6 +433,7 @@ void GraphScene::syncFrames() {
 }
 
 void GraphScene::placeFrames() {
+  content_.reset();
   for (FrameItem* frame : frames_) {
     QRectF rect;
     for (const std::string& name : frame->frame().around) {
@@ -336,12 +449,14 @@ void GraphScene::placeFrames() {
 void GraphScene::syncBadges() {
   std::map<std::string, std::pair<Severity, QString>> worst;
   std::map<std::pair<std::string, std::string>, Severity> ports;
-  const std::string prefix = scope_.empty() ? std::string() : scope_ + "/";
+  const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
+  const std::string own = "subgraph." + scope_ + "/";
   for (const Problem& problem : model_.problems().problems) {
-    std::string node = problem.where.node;
-    if (!prefix.empty()) {
-      if (!node.starts_with(prefix)) continue;
-      node = node.substr(prefix.size());
+    std::string node = withoutBranches(problem.where.node);
+    if (!scope_.empty()) {
+      const std::string& front = node.starts_with(prefix) ? prefix : own;
+      if (!node.starts_with(front)) continue;
+      node = node.substr(front.size());
     }
     // What is wrong inside a subgraph shows on its node.
     const bool inside = node.find('/') != std::string::npos;
@@ -364,7 +479,7 @@ void GraphScene::syncBadges() {
     } else {
       item->setBadge(it->second.first, it->second.second);
     }
-    item->setToolTip(item->view().badgeText);
+    showToolTip(*item);
   }
   for (const auto& [wire, item] : wires_) {
     const auto it = ports.find({wire.node, wire.port});

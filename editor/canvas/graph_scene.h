@@ -11,6 +11,7 @@
 #include "editor/canvas/node_item.h"
 #include "editor/canvas/wire_item.h"
 #include "editor/document/graph_model.h"
+#include "editor/layout/auto_layout.h"
 
 namespace rewardloom {
 
@@ -41,15 +42,27 @@ class GraphScene final : public QGraphicsScene {
   WireItem* wireAt(QPointF point) const;
 
   void setActivities(const std::map<std::string, NodeActivity>& activities);
-  void setBreakpoints(const std::set<std::string>& nodes);
+  /// By the nodes' paths, with their conditions or empty texts.
+  /// Phases of schedules by the nodes' paths.
+  void setTimelines(const std::map<std::string, std::vector<PhaseSpan>>& timelines);
+  void setBreakpoints(const std::map<std::string, QString>& nodes);
   /// Lower detail until shortly after the last call: antialiasing is what zooming cannot afford.
   void beginGesture();
   bool inGesture() const { return gesture_.isActive(); }
   void nodeMoved(NodeItem& node);
+  void setWireHistograms(const WireHistograms& histograms);
   QRectF contentRect() const;
   /// Where nodes that the file gives no place are shown; nothing is written until one is moved.
-  void suggestPlaces(std::map<std::string, QPointF> places);
+  void suggestPlaces(std::map<std::string, QPointF> places, std::vector<WireDots> dots = {});
+  /// Writes the suggested places into a document that has none, or the first that is written would
+  /// leave the others without. Part of every edit that places something.
+  void keepSuggested(Document& document) const;
+  /// Dots for the wires among these places, so that none runs behind a node.
+  std::vector<WireDots> dotsFor(const std::map<std::string, QPointF>& places,
+                                const AutoLayout::Ways& ways) const;
   bool hasPlaces() const;
+  /// The nodes of the scope in the order of the file, then a subgraph's boundary.
+  std::vector<std::string> shownNames() const;
   /// Whether a node without a place of its own stands elsewhere than suggested.
   bool movedByHand(const std::string& name, QPointF at) const;
 
@@ -67,8 +80,10 @@ class GraphScene final : public QGraphicsScene {
   void syncFrames();
   void placeFrames();
   void syncBadges();
+  static void showToolTip(NodeItem& item);
   void placeWire(WireItem& item);
   QPointF placeOf(const std::string& name, std::size_t index) const;
+  QPointF boundaryPlace(const std::string& name) const;
   PortStyle styleOf(const Wire& wire) const;
 
   GraphModel& model_;
@@ -80,9 +95,12 @@ class GraphScene final : public QGraphicsScene {
   std::vector<FrameItem*> frames_;
   std::vector<NoteItem*> notes_;
   std::map<std::string, NodeActivity> activities_;
-  std::set<std::string> breakpoints_;
+  std::map<std::string, QString> breakpoints_;
+  std::map<std::string, std::vector<PhaseSpan>> timelines_;
   std::map<std::string, QPointF> suggested_;
+  std::map<Wire, std::vector<QPointF>> suggestedDots_;  ///< of the scope that is shown
   QTimer gesture_;
+  mutable std::optional<QRectF> content_;  ///< of contentRect(), until something moves
 };
 
 }  // namespace rewardloom

@@ -3,6 +3,8 @@
 #include <QFontMetricsF>
 #include <QPainter>
 #include <QStyleOptionGraphicsItem>
+#include <algorithm>
+#include <array>
 
 #include "editor/canvas/graph_scene.h"
 
@@ -59,6 +61,8 @@ void NodeItem::setView(NodeView view) {
   view.badge = view_.badge;
   view.badgeText = view_.badgeText;
   view.breakpoint = view_.breakpoint;
+  view.timeline = std::move(view_.timeline);
+  view.conditional = view_.conditional;
   if (view.rect() != view_.rect()) prepareGeometryChange();
   view_ = std::move(view);
   setToolTip(view_.badgeText);
@@ -71,6 +75,12 @@ void NodeItem::setActivity(const NodeActivity& activity) {
   update();
 }
 
+void NodeItem::setTimeline(std::vector<PhaseSpan> timeline) {
+  if (view_.timeline == timeline) return;
+  view_.timeline = std::move(timeline);
+  update();
+}
+
 void NodeItem::setBadge(std::optional<Severity> badge, const QString& text) {
   if (view_.badge == badge && view_.badgeText == text) return;
   view_.badge = badge;
@@ -78,9 +88,10 @@ void NodeItem::setBadge(std::optional<Severity> badge, const QString& text) {
   update();
 }
 
-void NodeItem::setBreakpoint(bool on) {
-  if (view_.breakpoint == on) return;
+void NodeItem::setBreakpoint(bool on, bool conditional) {
+  if (view_.breakpoint == on && view_.conditional == conditional) return;
   view_.breakpoint = on;
+  view_.conditional = conditional;
   update();
 }
 
@@ -131,16 +142,20 @@ QColor NodeItem::stateColor() const {
 void NodeItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, QWidget*) {
   const auto* graph = qobject_cast<GraphScene*>(scene());
   const double detail = option->levelOfDetailFromTransform(painter->worldTransform());
-  const bool fast = detail < kBoxesBelow || (graph && graph->inGesture());
+  // What can be read depends on the screen's own pixels, of which a fine screen has more.
+  const double pixels = detail * (painter->device() ? painter->device()->devicePixelRatioF() : 1);
+  const bool fast = pixels < kBoxesBelow || (graph && graph->inGesture());
   painter->setRenderHint(QPainter::Antialiasing, !fast);
-  paintBox(*painter, option->state & QStyle::State_Selected, detail);
-  if (detail >= kBoxesBelow) {
+  paintBox(*painter, option->state & QStyle::State_Selected, pixels);
+  if (pixels >= kBoxesBelow) {
     paintTitle(*painter);
-    if (detail >= kTitlesBelow && !view_.collapsed) {
+    if (pixels >= kTitlesBelow && !view_.collapsed) {
       paintPorts(*painter);
       paintSettings(*painter);
+      if (!view_.bodies.empty()) paintBodies(*painter);
     }
   }
+  paintMode(*painter, detail);
   paintState(*painter, detail);
   paintBadge(*painter, detail);
 }
@@ -150,8 +165,11 @@ void NodeItem::paintBox(QPainter& painter, bool selected, double detail) const {
   QColor border = selected ? theme_.selection : theme_.nodeBorder;
   if (view_.activity.state == NodeState::running) border = theme_.running;
   if (detail < kBoxesBelow) {
-    painter.fillRect(rect, view_.known ? theme_.nodeBody : theme_.error.darker(200));
-    painter.fillRect(view_.titleRect(), selected ? theme_.selection : theme_.nodeTitle);
+    // Without borders: a light box on a light canvas would not be seen.
+    const QColor body = theme_.dark ? theme_.nodeBody : theme_.nodeTitle;
+    const QColor title = theme_.dark ? theme_.nodeTitle : theme_.nodeBorder;
+    painter.fillRect(rect, view_.known ? body : theme_.error.darker(200));
+    painter.fillRect(view_.titleRect(), selected ? theme_.selection : title);
     return;
   }
   QPen pen(border, selected ? 2.5 : 1.2);
@@ -234,10 +252,66 @@ void NodeItem::paintSettings(QPainter& painter) const {
   }
 }
 
+void NodeItem::paintBodies(QPainter& painter) const {
+  painter.setFont(smallFont());
+  for (std::size_t i = 0; i < view_.bodies.size(); ++i) {
+    const BodyPreview& body = view_.bodies[i];
+    const QRectF rect = view_.bodyRect(i);
+    painter.setPen(QPen(phaseColor(i), 1.2, body.exists ? Qt::SolidLine : Qt::DotLine));
+    painter.setBrush(theme_.canvas);
+    painter.drawRoundedRect(rect, 4, 4);
+    painter.setPen(body.exists ? theme_.faintText : theme_.error);
+    const QRectF label = rect.adjusted(4, 2, -4, 0);
+    const QString text = body.exists ? body.name : body.name + QStringLiteral("?");
+    painter.drawText(QRectF(label.topLeft(), QSizeF(label.width(), 14)),
+                     Qt::AlignLeft | Qt::AlignVCenter, elided(text, smallFont(), label.width()));
+    const QRectF inside = rect.adjusted(4, 18, -4, -4);
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(theme_.nodeBorder);
+    for (const QRectF& box : body.boxes) {
+      painter.drawRect(QRectF(inside.left() + box.left() * inside.width(),
+                              inside.top() + box.top() * inside.height(),
+                              box.width() * inside.width(), box.height() * inside.height()));
+    }
+  }
+  if (view_.bodies.size() > 1) paintTimeline(painter);
+}
+
+QColor NodeItem::phaseColor(std::size_t body) const {
+  if (view_.bodies.size() < 2) return theme_.nodeBorder;
+  // Okabe and Ito's colours, those that differ in lightness too.
+  static constexpr std::array<QRgb, 4> colors = {0xff56b4e9, 0xffe69f00, 0xff009e73, 0xffcc79a7};
+  const QColor color(colors[body % colors.size()]);
+  return theme_.dark ? color : color.darker(135);
+}
+
+void NodeItem::paintTimeline(QPainter& painter) const {
+  const QRectF bodies = view_.bodiesRect();
+  const QRectF strip(bodies.left(), bodies.bottom() + 5, bodies.width() - 3,
+                     NodeView::kTimeline - 4);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(theme_.canvas);
+  painter.drawRect(strip);
+  for (const PhaseSpan& span : view_.timeline) {
+    painter.setBrush(phaseColor(static_cast<std::size_t>(std::max(0, span.phase))));
+    // The phases stand at heights of their own too, so that colour is not the only sign.
+    const double part = strip.height() / static_cast<double>(view_.bodies.size());
+    const double top = strip.top() + part * span.phase;
+    painter.drawRect(QRectF(strip.left() + span.from * strip.width(), top,
+                            std::max(1.0, (span.to - span.from) * strip.width()),
+                            std::max(2.0, part)));
+  }
+}
+
 void NodeItem::paintState(QPainter& painter, double detail) const {
   const NodeActivity& activity = view_.activity;
-  if (activity.state == NodeState::idle) return;
   const QRectF rect = view_.rect();
+  if (activity.held) {
+    painter.setPen(QPen(theme_.warning, 3 / std::clamp(detail, 0.1, 1.0)));
+    painter.setBrush(Qt::NoBrush);
+    painter.drawRoundedRect(rect.adjusted(-4, -4, 4, 4), 8, 8);
+  }
+  if (activity.state == NodeState::idle) return;
   const double height = detail < kTitlesBelow ? 6 / std::max(detail, 0.1) : 4;
   painter.fillRect(QRectF(rect.left(), rect.bottom() - height, rect.width(), height), stateColor());
   if (detail < kTitlesBelow || activity.count == 0) return;
@@ -272,11 +346,41 @@ void NodeItem::paintBadge(QPainter& painter, double detail) const {
     painter.drawText(QRectF(at.x() - size, at.y() - size, 2 * size, 2 * size), Qt::AlignCenter,
                      *view_.badge == Severity::note ? QStringLiteral("i") : QStringLiteral("!"));
   }
-  if (!view_.breakpoint) return;
-  painter.setPen(Qt::NoPen);
+  if (view_.breakpoint) paintBreakpoint(painter, size * 0.8);
+}
+
+void NodeItem::paintBreakpoint(QPainter& painter, double size) const {
+  // Beside the title, which it would cover when it grows.
+  const QPointF at(view_.rect().left() - size * 0.55, view_.rect().top() + size * 0.1);
+  painter.setPen(QPen(theme_.canvas, 1.5));
   painter.setBrush(theme_.error);
-  painter.drawEllipse(QPointF(view_.rect().left() + 2, view_.rect().top() + 2), size * 0.8,
-                      size * 0.8);
+  painter.drawEllipse(at, size, size);
+  if (!view_.conditional) return;
+  // Two bars, as in "equals": it waits for something.
+  painter.setPen(QPen(theme_.dark ? QColor(Qt::black) : QColor(Qt::white), size * 0.25));
+  for (const double y : {-0.25, 0.25}) {
+    painter.drawLine(at + QPointF(-size * 0.5, size * y), at + QPointF(size * 0.5, size * y));
+  }
+}
+
+void NodeItem::paintMode(QPainter& painter, double detail) const {
+  if (view_.mode == NodeMode::normal) return;
+  const QRectF rect = view_.rect();
+  const bool muted = view_.mode == NodeMode::mute;
+  QColor veil = theme_.canvas;
+  veil.setAlpha(125);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(muted ? QBrush(veil) : QBrush(theme_.note, Qt::BDiagPattern));
+  painter.drawRoundedRect(rect, 6, 6);
+  if (detail < kBoxesBelow) return;
+  const QString text = muted ? QStringLiteral("muted") : QStringLiteral("bypassed");
+  const QRectF label(rect.right() - 66, rect.top() + 21, 60, 15);
+  painter.setBrush(theme_.nodeBody);
+  painter.setPen(QPen(theme_.note, 1));
+  painter.drawRoundedRect(label, 4, 4);
+  painter.setPen(theme_.text);
+  painter.setFont(smallFont());
+  painter.drawText(label, Qt::AlignCenter, text);
 }
 
 }  // namespace rewardloom

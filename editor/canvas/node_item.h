@@ -25,8 +25,9 @@ class NodeItem final : public QGraphicsItem {
   const NodeView& view() const { return view_; }
   void setView(NodeView view);
   void setActivity(const NodeActivity& activity);
+  void setTimeline(std::vector<PhaseSpan> timeline);
   void setBadge(std::optional<Severity> badge, const QString& text);
-  void setBreakpoint(bool on);
+  void setBreakpoint(bool on, bool conditional);
   /// Called for each port while a wire is dragged; an empty function ends it.
   void setGlow(std::function<PortGlow(const PortEnd&)> glow);
   void markOutputsWired(const std::function<bool(const std::string&)>& wired);
@@ -42,9 +43,14 @@ class NodeItem final : public QGraphicsItem {
   void paintPorts(QPainter& painter) const;
   void paintPort(QPainter& painter, const PortView& port, bool output, std::size_t index) const;
   void paintSettings(QPainter& painter) const;
+  void paintBodies(QPainter& painter) const;
+  void paintTimeline(QPainter& painter) const;
   void paintState(QPainter& painter, double detail) const;
   void paintBadge(QPainter& painter, double detail) const;
+  void paintBreakpoint(QPainter& painter, double size) const;
+  void paintMode(QPainter& painter, double detail) const;
   QColor stateColor() const;
+  QColor phaseColor(std::size_t body) const;
 
   NodeView view_;
   const Theme& theme_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "editor/document/subgraph_edits.h"
+
 namespace rewardloom {
 namespace {
 
@@ -35,12 +37,40 @@ PortView portView(const ShownPort& port, const Catalogue& catalogue, const Theme
 
 }  // namespace
 
+namespace {
+
+double aboveBodies(const NodeView& view) {
+  const double rows = static_cast<double>(std::max(view.inputs.size(), view.outputs.size()));
+  const double lines = static_cast<double>(view.settings.size());
+  const double gap = lines > 0 ? 6 : 0;
+  return NodeView::kTitle + 6 + rows * NodeView::kRow + gap + lines * 16 + 4;
+}
+
+}  // namespace
+
 QRectF NodeView::rect() const {
   if (collapsed) return {0, 0, kWidth, kTitle};
-  const double rows = static_cast<double>(std::max(inputs.size(), outputs.size()));
-  const double lines = static_cast<double>(settings.size());
-  const double gap = lines > 0 ? 6 : 0;
-  return {0, 0, kWidth, kTitle + 6 + rows * kRow + gap + lines * 16 + 4};
+  double height = aboveBodies(*this);
+  if (!bodies.empty()) height += kBodies + (bodies.size() > 1 ? kTimeline : 0) + 6;
+  return {0, 0, kWidth, height};
+}
+
+QRectF NodeView::bodiesRect() const {
+  if (bodies.empty() || collapsed) return {};
+  return {8, aboveBodies(*this), kWidth - 16, kBodies};
+}
+
+QRectF NodeView::bodyRect(std::size_t index) const {
+  const QRectF all = bodiesRect();
+  const double width = all.width() / static_cast<double>(bodies.size());
+  return {all.left() + static_cast<double>(index) * width, all.top(), width - 3, all.height()};
+}
+
+QString NodeView::bodyAt(QPointF point) const {
+  for (std::size_t i = 0; i < bodies.size(); ++i) {
+    if (bodies[i].exists && bodyRect(i).contains(point)) return bodies[i].name;
+  }
+  return {};
 }
 
 QRectF NodeView::titleRect() const { return {0, 0, kWidth, kTitle}; }
@@ -74,6 +104,24 @@ const PortView* NodeView::port(const PortEnd& end) const {
   return nullptr;
 }
 
+NodeView makeBoundaryView(const Document& document, const Scope& scope, const std::string& name,
+                          const Catalogue& catalogue, const Theme& theme) {
+  NodeView view;
+  view.name = name;
+  view.title = QString::fromStdString(name);
+  view.subtitle = QStringLiteral("of ") + QString::fromStdString(scope);
+  view.boundary = true;
+  const ShownPorts ports = boundaryPorts(document, scope, name, catalogue);
+  const auto shown = [&](const ShownPort& port) {
+    PortView view = portView(port, catalogue, theme, port.name != kNewPort);
+    if (port.name == kNewPort) view.label = QStringLiteral("new");
+    return view;
+  };
+  for (const ShownPort& port : ports.inputs) view.inputs.push_back(shown(port));
+  for (const ShownPort& port : ports.outputs) view.outputs.push_back(shown(port));
+  return view;
+}
+
 NodeView makeNodeView(const Document& document, const Scope& scope, const GraphNode& node,
                       const Catalogue& catalogue, const Theme& theme) {
   NodeView view;
@@ -82,6 +130,7 @@ NodeView makeNodeView(const Document& document, const Scope& scope, const GraphN
   view.title = QString::fromStdString(node.name);
   view.subtitle = QString::fromStdString(node.type);
   view.gold = node.role == "gold";
+  view.mode = node.mode;
   const ShownPorts ports = portsOf(document, scope, node, catalogue);
   view.known = ports.known;
   for (const ShownPort& port : ports.inputs) {
@@ -91,6 +140,7 @@ NodeView makeNodeView(const Document& document, const Scope& scope, const GraphN
   for (const ShownPort& port : ports.outputs) {
     view.outputs.push_back(portView(port, catalogue, theme, false));
   }
+  view.bodies = bodyPreviews(document, node, catalogue);
   const NodeDeclaration* type = catalogue.node(node.type);
   view.container = node.subgraph().has_value() || (type && !type->bodies.empty());
   for (const auto& [key, value] : node.params.items()) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "editor/canvas/body_preview.h"
 #include "editor/canvas/wiring.h"
 #include "editor/document/graph_edits.h"
 #include "editor/theme.h"
@@ -31,6 +32,7 @@ struct NodeActivity {
   qint64 count = 0;    ///< firings
   double seconds = 0;  ///< in all
   QString error;
+  bool held = false;  ///< the run waits before it
   bool operator==(const NodeActivity&) const = default;
 };
 
@@ -46,7 +48,12 @@ struct NodeView {
   bool gold = false;
   bool collapsed = false;
   bool container = false;  ///< has an inside that can be entered
+  bool boundary = false;   ///< a subgraph's own ports, seen from inside
   bool breakpoint = false;
+  bool conditional = false;  ///< the breakpoint has a condition
+  NodeMode mode = NodeMode::normal;
+  std::vector<BodyPreview> bodies;   ///< what is inside, in small
+  std::vector<PhaseSpan> timeline;   ///< of a schedule, as far as the run has come
   std::optional<Severity> badge;
   QString badgeText;
   NodeActivity activity;
@@ -56,13 +63,22 @@ struct NodeView {
   QPointF portPoint(bool output, std::size_t index) const;
   /// The port within reach of a point, in the node's coordinates.
   std::optional<PortEnd> portAt(QPointF point, double reach) const;
+  /// Where the inside is drawn; empty where there is none.
+  QRectF bodiesRect() const;
+  QRectF bodyRect(std::size_t index) const;
+  /// The body drawn at a point of the node, or empty.
+  QString bodyAt(QPointF point) const;
   const PortView* port(const PortEnd& end) const;
 
   static constexpr double kWidth = 200;
   static constexpr double kTitle = 38;
   static constexpr double kRow = 20;
+  static constexpr double kBodies = 62;    ///< height of the inside
+  static constexpr double kTimeline = 12;  ///< below it, where there are several bodies
 };
 
+NodeView makeBoundaryView(const Document& document, const Scope& scope, const std::string& name,
+                          const Catalogue& catalogue, const Theme& theme);
 NodeView makeNodeView(const Document& document, const Scope& scope, const GraphNode& node,
                       const Catalogue& catalogue, const Theme& theme);
 

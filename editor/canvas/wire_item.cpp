@@ -11,6 +11,7 @@ namespace rewardloom {
 namespace {
 
 constexpr double kReach = 7;
+constexpr double kHistogramsFrom = 0.45;
 
 void addCurve(QPainterPath& path, QPointF from, QPointF to) {
   const double dx = std::max(30.0, std::abs(to.x() - from.x()) * 0.5);
@@ -42,7 +43,8 @@ void WireItem::rebuild() {
 }
 
 QRectF WireItem::boundingRect() const {
-  return path_.controlPointRect().adjusted(-kReach, -kReach, kReach, kReach);
+  const QRectF around = path_.controlPointRect().adjusted(-kReach, -kReach, kReach, kReach);
+  return histogram_ ? around | histogramBox().adjusted(-1, -1, 1, 1) : around;
 }
 
 QPainterPath WireItem::shape() const {
@@ -79,6 +81,33 @@ void WireItem::setMarked(bool marked) {
   if (marked_ == marked) return;
   marked_ = marked;
   update();
+}
+
+void WireItem::setHistogram(const WireHistogram* histogram) {
+  if (!histogram && !histogram_) return;
+  if (histogram && histogram_ == *histogram) return;
+  if (histogram_.has_value() != (histogram != nullptr)) prepareGeometryChange();
+  histogram_ = histogram ? std::optional(*histogram) : std::nullopt;
+  setToolTip(histogram_ ? histogram_->text : QString());
+  update();
+}
+
+/// In the middle of the wire, or of the longest stretch between its dots.
+QRectF WireItem::histogramBox() const {
+  QPointF middle = (from_ + to_) / 2;
+  double longest = -1;
+  QPointF at = from_;
+  for (std::size_t i = 0; i <= dots_.size(); ++i) {
+    const QPointF next = i < dots_.size() ? dots_[i] : to_;
+    const double length = std::hypot(next.x() - at.x(), next.y() - at.y());
+    if (length > longest) {
+      longest = length;
+      middle = (at + next) / 2;
+    }
+    at = next;
+  }
+  const QPointF half(kWireHistogramSize.width() / 2, kWireHistogramSize.height() / 2);
+  return {middle - half, kWireHistogramSize};
 }
 
 bool WireItem::passesNear(QPointF point, double reach) const {
@@ -120,6 +149,8 @@ void WireItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, 
   painter->setBrush(color);
   painter->setPen(Qt::NoPen);
   for (const QPointF dot : dots_) painter->drawEllipse(dot, 5, 5);
+  if (!histogram_ || detail < kHistogramsFrom) return;
+  paintWireHistogram(*painter, histogramBox(), *histogram_, color, theme_.canvas);
 }
 
 }  // namespace rewardloom

@@ -4,6 +4,7 @@
 #include <QPainterPath>
 
 #include "editor/canvas/node_view.h"
+#include "editor/canvas/wire_histogram.h"
 
 namespace rewardloom {
 
@@ -25,6 +26,9 @@ class WireItem final : public QGraphicsItem {
   void setProblem(std::optional<Severity> severity);
   /// Marked as what a dragged node would be put into, or what a cut would take.
   void setMarked(bool marked);
+  /// What flowed through it last, drawn on its middle.
+  void setHistogram(const WireHistogram* histogram);
+  const std::optional<WireHistogram>& histogram() const { return histogram_; }
   QPainterPath path() const { return path_; }
   bool passesNear(QPointF point, double reach) const;
 
@@ -33,6 +37,7 @@ class WireItem final : public QGraphicsItem {
 
  private:
   void rebuild();
+  QRectF histogramBox() const;
 
   Wire wire_;
   PortStyle style_;
@@ -42,6 +47,7 @@ class WireItem final : public QGraphicsItem {
   QPainterPath path_;
   std::optional<Severity> problem_;
   bool marked_ = false;
+  std::optional<WireHistogram> histogram_;
 };
 
 }  // namespace rewardloom

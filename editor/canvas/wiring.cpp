@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "editor/document/subgraph_edits.h"
+
 namespace rewardloom {
 namespace {
 
@@ -16,13 +18,10 @@ const ShownPort* portNamed(const std::vector<ShownPort>& ports, const std::strin
 
 std::optional<ShownPort> portAt(const Document& document, const Scope& scope,
                                 const Catalogue& catalogue, const PortEnd& end) {
-  if (end.node == "inputs") {
-    const Subgraph* subgraph = document.subgraph(scope);
-    if (!subgraph) return std::nullopt;
-    for (const auto& [name, type] : subgraph->inputs) {
-      if (name == end.port) return ShownPort{name, type, {}, {}};
-    }
-    return std::nullopt;
+  if (isBoundary(end.node)) {
+    const ShownPorts ports = boundaryPorts(document, scope, end.node, catalogue);
+    const ShownPort* port = portNamed(end.output ? ports.outputs : ports.inputs, end.port);
+    return port ? std::optional(*port) : std::nullopt;
   }
   const GraphNode* node = findNode(document, scope, end.node);
   if (!node) return std::nullopt;
@@ -76,6 +75,9 @@ FitVerdict fitOf(const Document& document, const Scope& scope, const Catalogue& 
   const PortEnd& out = a.output ? a : b;
   const PortEnd& in = a.output ? b : a;
   if (out.node == in.node) return {false, {}, QStringLiteral("a node cannot feed itself")};
+  if (out.node == kInputsNode && in.node == kOutputsNode) {
+    return {false, {}, QStringLiteral("an input cannot be an output: put a node between them")};
+  }
   const auto from = portAt(document, scope, catalogue, out);
   const auto to = portAt(document, scope, catalogue, in);
   if (!from || !to) return {false, {}, QStringLiteral("there is no such port any more")};
@@ -168,10 +170,13 @@ bool insertIntoWire(Document& document, const Scope& scope, const Catalogue& cat
   if (in == ports.inputs.end() || out == ports.outputs.end()) return false;
   const std::string inPort = in->name;
   const std::string outPort = out->name;
-  GraphNode* end = findNode(document, scope, wire.node);
-  for (InputEdges& input : end->inputs) {
-    if (input.port != wire.port) continue;
-    std::replace(input.from.begin(), input.from.end(), wire.from, Reference{node, outPort});
+  if (wire.node == kOutputsNode) {
+    connectPorts(document, scope, {{node, outPort}, wire.node, wire.port}, catalogue);
+  } else if (GraphNode* end = findNode(document, scope, wire.node)) {
+    for (InputEdges& input : end->inputs) {
+      if (input.port != wire.port) continue;
+      std::replace(input.from.begin(), input.from.end(), wire.from, Reference{node, outPort});
+    }
   }
   connectPorts(document, scope, {wire.from, node, inPort}, catalogue);
   return true;

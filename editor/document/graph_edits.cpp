@@ -9,7 +9,9 @@
 #include <set>
 
 #include "editor/document/graph_layout.h"
+#include "editor/document/subgraph_edits.h"
 #include "engine/core/problem.h"
+#include "engine/graph/parameters.h"
 
 namespace rewardloom {
 namespace {
@@ -48,6 +50,11 @@ void forEachReference(Document& document, const Scope& scope,
 
 std::string typeOfOutput(const Document& document, const Scope& scope, const Reference& from,
                          const Catalogue& catalogue) {
+  if (const Subgraph* around = from.node == kInputsNode ? document.subgraph(scope) : nullptr) {
+    for (const auto& [name, type] : around->inputs) {
+      if (name == from.port) return type;
+    }
+  }
   const GraphNode* node = findNode(document, scope, from.node);
   if (!node) return {};
   for (const ShownPort& port : portsOf(document, scope, *node, catalogue).outputs) {
@@ -110,6 +117,92 @@ Json copyJson(const Document& document, const Scope& scope, const std::vector<st
   return part.to_json();
 }
 
+/// The first of `base`, `base_2`, ... that no pair of the list has as its first.
+template <class Pairs>
+std::string freePort(const Pairs& list, const std::string& base) {
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(list.begin(), list.end(),
+                       [&](const auto& item) { return item.first == name; });
+  };
+  std::string name = base;
+  for (int i = 2; taken(name); ++i) name = fmt::format("{}_{}", base, i);
+  return name;
+}
+
+/// A new input of the subgraph, called after the port that it feeds and of its type.
+std::string newInput(Document& document, const Scope& scope, const Wire& wire,
+                     const Catalogue& catalogue) {
+  Subgraph* subgraph = document.subgraph(scope);
+  const GraphNode* node = findNode(std::as_const(document), scope, wire.node);
+  if (!subgraph || !node) return wire.from.port;
+  std::string type;
+  for (const ShownPort& port : portsOf(document, scope, *node, catalogue).inputs) {
+    if (port.name == wire.port) type = port.type;
+  }
+  const std::string name = freePort(subgraph->inputs, wire.port);
+  subgraph->inputs.emplace_back(name, type);
+  return name;
+}
+
+void connectOutput(Document& document, const Scope& scope, const Wire& wire) {
+  Subgraph* subgraph = document.subgraph(scope);
+  if (!subgraph || wire.from.node == kInputsNode) return;
+  for (auto& [name, from] : subgraph->outputs) {
+    if (name != wire.port) continue;
+    from = wire.from;
+    return;
+  }
+  const bool fresh = wire.port == kNewPort;
+  subgraph->outputs.emplace_back(
+      fresh ? freePort(subgraph->outputs, wire.from.port) : wire.port, wire.from);
+}
+
+/// A way out of the chosen nodes and back into them, as "a -> x -> b", or nothing.
+std::string wayOutAndBack(const Document& document, const Scope& scope,
+                          const std::set<std::string>& inside) {
+  std::map<std::string, std::vector<std::string>> readers;
+  for (const Wire& wire : wiresOf(document, scope)) readers[wire.from.node].push_back(wire.node);
+  std::map<std::string, std::string> cameFrom;
+  std::vector<std::string> open;
+  const auto visit = [&](const std::string& from, const std::string& to) {
+    if (cameFrom.emplace(to, from).second) open.push_back(to);
+  };
+  for (const std::string& name : inside) {
+    for (const std::string& reader : readers[name]) {
+      if (!inside.contains(reader)) visit(name, reader);
+    }
+  }
+  while (!open.empty()) {
+    const std::string node = open.back();
+    open.pop_back();
+    for (const std::string& reader : readers[node]) {
+      if (!inside.contains(reader)) {
+        visit(node, reader);
+        continue;
+      }
+      std::string way = reader;
+      for (std::string at = node;; at = cameFrom.at(at)) {
+        way = at + " -> " + way;
+        if (inside.contains(at)) return way;
+      }
+    }
+  }
+  return {};
+}
+
+/// What the nodes of a new subgraph read as "$name" becomes a parameter of it, fed by the same.
+void promoteParameters(const Document& document, const Scope& scope, Subgraph& subgraph,
+                       GraphNode& call) {
+  const Subgraph* around = scope.empty() ? nullptr : document.subgraph(scope);
+  const Json& values = around ? around->parameters : document.parameters;
+  std::vector<std::string> used;
+  for (const GraphNode& node : subgraph.nodes) substitute(node.params, values, nullptr, &used);
+  for (const std::string& name : used) {
+    subgraph.parameters[name] = values[name];
+    call.params[name] = "$" + name;
+  }
+}
+
 QPointF cornerOf(const Document& document) {
   std::optional<QPointF> corner;
   for (const GraphNode& node : document.nodes) {
@@ -154,6 +247,9 @@ std::vector<Wire> wiresOf(const Document& document, const Scope& scope) {
       for (const Reference& from : input.from) wires.push_back({from, node.name, input.port});
     }
   }
+  if (const Subgraph* subgraph = scope.empty() ? nullptr : document.subgraph(scope)) {
+    for (const auto& [name, from] : subgraph->outputs) wires.push_back({from, kOutputsNode, name});
+  }
   return wires;
 }
 
@@ -179,7 +275,7 @@ std::optional<QString> faultOfName(const Document& document, const Scope& scope,
   if (!allowed.match(QString::fromStdString(name)).hasMatch()) {
     return QStringLiteral("a name has letters, digits, _ and -, and starts with a letter");
   }
-  if (name == "inputs" || findNode(document, scope, name)) {
+  if (isBoundary(name) || findNode(document, scope, name)) {
     return QStringLiteral("\"%1\" is taken").arg(QString::fromStdString(name));
   }
   return std::nullopt;
@@ -246,8 +342,13 @@ void renameNode(Document& document, const Scope& scope, const std::string& from,
   document.placement.erase(from);
 }
 
-void connectPorts(Document& document, const Scope& scope, const Wire& wire,
+void connectPorts(Document& document, const Scope& scope, const Wire& given,
                   const Catalogue& catalogue) {
+  Wire wire = given;
+  if (wire.from == Reference{kInputsNode, kNewPort}) {
+    wire.from.port = newInput(document, scope, wire, catalogue);
+  }
+  if (wire.node == kOutputsNode) return connectOutput(document, scope, wire);
   GraphNode* node = findNode(document, scope, wire.node);
   if (!node) return;
   const bool variadic = isVariadic(document, scope, *node, wire.port, catalogue);
@@ -268,6 +369,11 @@ void connectPorts(Document& document, const Scope& scope, const Wire& wire,
 }
 
 void disconnectPorts(Document& document, const Scope& scope, const Wire& wire) {
+  if (wire.node == kOutputsNode) {
+    Subgraph* subgraph = document.subgraph(scope);
+    if (subgraph) std::erase(subgraph->outputs, std::pair(wire.port, wire.from));
+    return;
+  }
   GraphNode* node = findNode(document, scope, wire.node);
   InputEdges* input = node ? inputOf(*node, wire.port) : nullptr;
   if (!input) return;
@@ -400,25 +506,19 @@ std::string makeSubgraph(Document& document, const Scope& scope,
                          const std::vector<std::string>& names, const std::string& title,
                          const Catalogue& catalogue) {
   const std::set<std::string> inside(names.begin(), names.end());
-  Subgraph subgraph;
-  subgraph.name = title;
-  for (int i = 2; document.subgraph(subgraph.name); ++i) {
-    subgraph.name = fmt::format("{}_{}", title, i);
+  if (const std::string way = wayOutAndBack(document, scope, inside); !way.empty()) {
+    throw Failure("subgraph-cycle",
+                  fmt::format("these nodes cannot be one: a wire leaves them and comes back ({})",
+                              way),
+                  "select the nodes on that way too, or leave one end out");
   }
+  Subgraph subgraph;
+  subgraph.name = freeSubgraphName(document, title);
   GraphNode call;
   call.type = "subgraph." + subgraph.name;
   call.name = freeName(document, scope, subgraph.name);
   std::map<std::string, std::string> inputFor;   // outside source -> the subgraph's input
   std::map<std::string, std::string> outputFor;  // inside source -> the subgraph's output
-  const auto freePort = [](const auto& list, const std::string& base) {
-    std::string name = base;
-    for (int i = 2; std::any_of(list.begin(), list.end(),
-                                [&](const auto& item) { return item.first == name; });
-         ++i) {
-      name = fmt::format("{}_{}", base, i);
-    }
-    return name;
-  };
   QPointF corner(0, 0);
   if (!names.empty()) corner = position(document, scope, names[0]).value_or(QPointF());
   for (const GraphNode& node : nodesOf(document, scope)) {
@@ -439,6 +539,7 @@ std::string makeSubgraph(Document& document, const Scope& scope,
     }
     subgraph.nodes.push_back(std::move(moved));
   }
+  promoteParameters(document, scope, subgraph, call);
   const Document before = document;
   std::vector<GraphNode>& nodes = nodesOf(document, scope);
   std::erase_if(nodes, [&](const GraphNode& node) { return inside.contains(node.name); });
@@ -454,6 +555,14 @@ std::string makeSubgraph(Document& document, const Scope& scope,
     reference = {callName, outputFor[source]};
   });
   document.subgraphs.push_back(subgraph);
+  std::vector<Frame> outer, inner;
+  for (const Frame& frame : frames(before, scope)) {
+    Frame left = frame;
+    std::erase_if(left.around, [&](const std::string& name) { return inside.contains(name); });
+    (left.around.empty() ? inner : outer).push_back(left.around.empty() ? frame : left);
+  }
+  if (outer != frames(before, scope)) setFrames(document, scope, outer);
+  if (!inner.empty()) setFrames(document, subgraph.name, inner);
   for (const std::string& name : names) {
     if (const auto at = position(before, scope, name)) {
       setPosition(document, subgraph.name, name, *at - corner);

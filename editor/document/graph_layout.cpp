@@ -113,6 +113,14 @@ void renamePosition(Document& document, const Scope& scope, const std::string& f
   }
 }
 
+void renameScope(Document& document, const Scope& from, const Scope& to) {
+  const auto subgraphs = document.layout.find(kSubgraphs);
+  if (subgraphs == document.layout.end() || !subgraphs->contains(from)) return;
+  Json places = (*subgraphs)[from];
+  subgraphs->erase(from);
+  (*subgraphs)[to] = std::move(places);
+}
+
 std::vector<Frame> frames(const Document& document, const Scope& scope) {
   std::vector<Frame> list;
   for (const Json& item : listOf(layoutOf(document, scope), kFrames)) {

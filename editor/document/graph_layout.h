@@ -41,6 +41,9 @@ void forgetPosition(Document& document, const Scope& scope, const std::string& n
 void renamePosition(Document& document, const Scope& scope, const std::string& from,
                     const std::string& to);
 
+/// A subgraph's places under another name.
+void renameScope(Document& document, const Scope& from, const Scope& to);
+
 std::vector<Frame> frames(const Document& document, const Scope& scope);
 void setFrames(Document& document, const Scope& scope, const std::vector<Frame>& list);
 std::vector<Note> notes(const Document& document, const Scope& scope);

@@ -4,6 +4,8 @@
 #include <QUndoCommand>
 #include <utility>
 
+#include "engine/io/durable_file.h"
+
 namespace rewardloom {
 
 /// A patch on the history. The first redo() is the push itself: the document has changed by then.
@@ -79,16 +81,44 @@ void GraphModel::moved(const DocumentPatch& patch) {
 void GraphModel::load(const QString& path) {
   reset(Document::load(path.toStdString()), path);
   history_.setClean();
+  rememberFile();
+}
+
+void GraphModel::rememberFile() {
+  savedText_.reset();
+  try {
+    if (!path_.isEmpty()) savedText_ = read_file(path_.toStdString());
+  } catch (const Failure&) {
+    // Gone between two looks: the watch says so.
+    savedText_ = std::string();
+  }
+  Q_EMIT savedTextChanged();
+}
+
+void GraphModel::reload() {
+  Document there = Document::load(path_.toStdString());
+  edit(tr("Load from disk"), [&](Document& document) { document = there; });
+  document_ = std::move(there);  // with the bytes it was read from
+  history_.setClean();
+  rememberFile();
+  checkNow();
+}
+
+void GraphModel::keepMine() {
+  history_.resetClean();
+  rememberFile();
 }
 
 void GraphModel::adopt(Document document, const QString& path) {
   reset(std::move(document), path);
   history_.resetClean();
+  if (!path.isEmpty() && QFileInfo::exists(path)) rememberFile();
 }
 
 void GraphModel::reset(Document document, const QString& path) {
   document_ = std::move(document);
   path_ = path;
+  savedText_.reset();
   history_.clear();
   checkNow();
   Q_EMIT replaced();
@@ -98,10 +128,11 @@ void GraphModel::reset(Document document, const QString& path) {
 void GraphModel::save(const QString& path) {
   document_.save(path.toStdString());
   document_.file = path.toStdString();
-  history_.setClean();
-  if (path == path_) return;
+  const bool moved = path != path_;
   path_ = path;
-  Q_EMIT pathChanged();
+  rememberFile();
+  history_.setClean();
+  if (moved) Q_EMIT pathChanged();
 }
 
 QString GraphModel::title() const {

@@ -7,6 +7,7 @@
 #include <QUndoStack>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "editor/document/document_patch.h"
@@ -39,8 +40,16 @@ class GraphModel final : public QObject {
   void load(const QString& path);
   /// A new, unsaved document, e.g. one that was recovered; it counts as modified.
   void adopt(Document document, const QString& path);
-  /// Throws Failure write-failed.
+  /// Throws Failure write-failed; the document then still counts as modified.
   void save(const QString& path);
+  /// The file's content takes the place of the document, as one step that can be undone. Throws
+  /// Failure as load does.
+  void reload();
+  /// The bytes of the file as last read or written; nothing for a graph without a file.
+  const std::optional<std::string>& savedText() const { return savedText_; }
+  /// What stands in the file now is known and shall be written over: the document counts as
+  /// modified.
+  void keepMine();
   QString path() const { return path_; }
   /// "name" of the file, or of the graph, or "untitled".
   QString title() const;
@@ -56,15 +65,18 @@ class GraphModel final : public QObject {
   void replaced();
   void problemsChanged();
   void pathChanged();
+  void savedTextChanged();
 
  private:
   class Step;
   void moved(const DocumentPatch& patch);
   void reset(Document document, const QString& path);
+  void rememberFile();
 
   std::shared_ptr<const Catalogue> catalogue_;
   Document document_;
   QString path_;
+  std::optional<std::string> savedText_;
   QUndoStack history_;
   CheckResult problems_;
   QTimer checkTimer_;

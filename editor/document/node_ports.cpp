@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <set>
 
-#include "editor/document/graph_edits.h"
+#include "editor/document/subgraph_edits.h"
 
 namespace rewardloom {
 namespace {
@@ -66,22 +66,6 @@ void addSubgraphPorts(ShownPorts& ports, const Document& document, const Subgrap
   }
 }
 
-/// The subgraphs that a container's parameter names: a text, a list of texts or of {"body": NAME}.
-std::vector<std::string> bodyNames(const Json& value) {
-  const auto named = [](const Json& item) -> std::string {
-    if (item.is_string()) return item;
-    const bool object = item.is_object() && item.contains("body") && item["body"].is_string();
-    return object ? item["body"].get<std::string>() : std::string();
-  };
-  std::vector<std::string> names;
-  if (value.is_string()) names.push_back(value);
-  if (value.is_array()) {
-    for (const Json& item : value) names.push_back(named(item));
-  }
-  std::erase(names, std::string());
-  return names;
-}
-
 /// What a node of an unknown type must have, going by its wires.
 void addWiredPorts(ShownPorts& ports, const Document& document, const Scope& scope,
                    const GraphNode& node) {
@@ -109,13 +93,9 @@ ShownPorts portsOf(const Document& document, const Scope& scope, const GraphNode
     for (const PortDeclaration& port : type->outputs) {
       ports.outputs.push_back(shown(port, catalogue));
     }
-    for (const BodyDeclaration& body : type->bodies) {
-      const auto value = node.params.find(body.parameter);
-      if (value == node.params.end()) continue;
-      for (const std::string& name : bodyNames(*value)) {
-        if (const Subgraph* subgraph = document.subgraph(name)) {
-          addSubgraphPorts(ports, document, *subgraph, catalogue);
-        }
+    for (const std::string& name : bodiesOf(node, catalogue)) {
+      if (const Subgraph* subgraph = document.subgraph(name)) {
+        addSubgraphPorts(ports, document, *subgraph, catalogue);
       }
     }
   } else {

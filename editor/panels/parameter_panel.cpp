@@ -1,14 +1,18 @@
 #include "editor/panels/parameter_panel.h"
 
+#include <QApplication>
 #include <QFormLayout>
+#include <QKeyEvent>
 #include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
 #include <QPlainTextEdit>
+#include <QScrollBar>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
 
+#include "editor/document/subgraph_edits.h"
 #include "editor/panels/value_editor.h"
 #include "engine/graph/settings.h"
 
@@ -47,7 +51,40 @@ void ParameterPanel::focusParameter(const QString& name) {
     if (widget->accessibleName() != name) continue;
     ensureWidgetVisible(widget);
     widget->setFocus();
+    auto* line = qobject_cast<QLineEdit*>(widget);
+    if (!line) line = widget->findChild<QLineEdit*>();
+    if (line) line->selectAll();
     return;
+  }
+}
+
+void ParameterPanel::keyPressEvent(QKeyEvent* event) {
+  if (event->key() == Qt::Key_Escape) {
+    Q_EMIT left();
+    return;
+  }
+  QScrollArea::keyPressEvent(event);
+}
+
+namespace {
+
+/// The name by which the field with the focus is found again when all fields are made anew.
+QString focusedField(const QWidget* content) {
+  for (const QWidget* at = QApplication::focusWidget(); at && at != content;
+       at = at->parentWidget()) {
+    if (!at->accessibleName().isEmpty() && content && content->isAncestorOf(at)) {
+      return at->accessibleName();
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void ParameterPanel::takeFocusBack(const QString& name) {
+  if (name.isEmpty()) return;
+  for (QWidget* field : widget()->findChildren<QWidget*>()) {
+    if (field->accessibleName() == name) return field->setFocus();
   }
 }
 
@@ -82,6 +119,8 @@ std::vector<const ParameterDeclaration*> ParameterPanel::common() const {
 }
 
 void ParameterPanel::rebuild() {
+  const QString focused = focusedField(widget());
+  const int scrolled = verticalScrollBar()->value();
   auto* content = new QWidget;
   auto* layout = new QVBoxLayout(content);
   layout->setContentsMargins(12, 10, 12, 10);
@@ -91,7 +130,11 @@ void ParameterPanel::rebuild() {
       return !findNode(model_->document(), scope_, name);
     });
     if (nodes_.empty()) {
-      addGraphSettings(*layout);
+      if (model_->document().subgraph(scope_)) {
+        addSubgraphSettings(*layout);
+      } else {
+        addGraphSettings(*layout);
+      }
     } else {
       addHeader(*layout);
       addParameters(*layout);
@@ -101,6 +144,8 @@ void ParameterPanel::rebuild() {
   // The old widgets may be in the middle of the very signal that led here.
   if (QWidget* old = takeWidget()) old->deleteLater();
   setWidget(content);
+  takeFocusBack(focused);
+  verticalScrollBar()->setValue(scrolled);
 }
 
 void ParameterPanel::addHeader(QVBoxLayout& layout) {
@@ -229,9 +274,8 @@ void ParameterPanel::addGraphSettings(QVBoxLayout& layout) {
     model_->edit(tr("Name"), [&](Document& d) { d.name = name->text().toStdString(); });
   });
   form->addRow(tr("Graph"), name);
-  auto* about = new QPlainTextEdit(QString::fromStdString(document.about));
-  about->setMaximumHeight(120);
-  about->setTabChangesFocus(true);
+  name->setAccessibleName(tr("Graph name"));
+  auto* about = aboutEditor(document.about);
   connect(about, &QPlainTextEdit::textChanged, this, [this, about] {
     editing_ = true;
     model_->edit(
@@ -255,24 +299,127 @@ void ParameterPanel::addGraphSettings(QVBoxLayout& layout) {
     editor->setToolTip(QString::fromStdString(setting.doc));
     form->addRow(QString::fromStdString(key), editor);
   }
-  for (const auto& [key, value] : document.parameters.items()) {
-    ParameterDeclaration any;
-    any.name = key;
-    any.kind = value.is_string() ? ParameterKind::text : ParameterKind::object;
-    if (value.is_number_integer()) any.kind = ParameterKind::integer;
-    if (value.is_number_float()) any.kind = ParameterKind::number;
-    if (value.is_boolean()) any.kind = ParameterKind::boolean;
-    if (value.is_array()) any.kind = ParameterKind::list;
+  addValues(*form, document.parameters);
+  layout.addLayout(form);
+}
+
+QPlainTextEdit* ParameterPanel::aboutEditor(const std::string& text) {
+  auto* about = new QPlainTextEdit(QString::fromStdString(text));
+  about->setMaximumHeight(120);
+  about->setTabChangesFocus(true);
+  about->setAccessibleName(tr("About"));
+  return about;
+}
+
+namespace {
+
+/// What a value without a declaration seems to be.
+ParameterDeclaration guessed(const std::string& name, const Json& value) {
+  ParameterDeclaration any;
+  any.name = name;
+  any.kind = value.is_string() ? ParameterKind::text : ParameterKind::object;
+  if (value.is_number_integer()) any.kind = ParameterKind::integer;
+  if (value.is_number_float()) any.kind = ParameterKind::number;
+  if (value.is_boolean()) any.kind = ParameterKind::boolean;
+  if (value.is_array()) any.kind = ParameterKind::list;
+  return any;
+}
+
+Json& parametersOf(Document& document, const Scope& scope) {
+  Subgraph* subgraph = scope.empty() ? nullptr : document.subgraph(scope);
+  return subgraph ? subgraph->parameters : document.parameters;
+}
+
+}  // namespace
+
+void ParameterPanel::addValues(QFormLayout& form, const Json& values) {
+  for (const auto& [key, value] : values.items()) {
     auto* editor = makeValueEditor(
-        any, value, false,
+        guessed(key, value), value, false,
         [this, name = key](const Json& v) {
           model_->edit(tr("Set $%1").arg(QString::fromStdString(name)),
-                       [&](Document& d) { d.parameters[name] = v; });
+                       [&](Document& d) { parametersOf(d, scope_)[name] = v; });
         },
-        refused, nullptr);
-    form->addRow(QStringLiteral("$") + QString::fromStdString(key), editor);
+        [this](const QString& text) { Q_EMIT statusText(text); }, nullptr);
+    form.addRow(QStringLiteral("$") + QString::fromStdString(key), editor);
   }
+}
+
+void ParameterPanel::addSubgraphSettings(QVBoxLayout& layout) {
+  const Subgraph& subgraph = *model_->document().subgraph(scope_);
+  auto* form = new QFormLayout;
+  auto* name = new QLineEdit(QString::fromStdString(subgraph.name));
+  name->setAccessibleName(tr("Subgraph name"));
+  connect(name, &QLineEdit::editingFinished, this, [this, name, before = scope_] {
+    const std::string after = name->text().trimmed().toStdString();
+    if (after == before) return;
+    if (const auto fault = faultOfSubgraphName(model_->document(), after)) {
+      Q_EMIT statusText(*fault);
+      name->setText(QString::fromStdString(before));
+      return;
+    }
+    Q_EMIT subgraphRenamed(QString::fromStdString(after));
+  });
+  form->addRow(tr("Subgraph"), name);
+  auto* about = aboutEditor(subgraph.about);
+  connect(about, &QPlainTextEdit::textChanged, this, [this, about] {
+    editing_ = true;
+    model_->edit(
+        tr("About"),
+        [&](Document& d) { d.subgraph(scope_)->about = about->toPlainText().toStdString(); },
+        QStringLiteral("about"));
+    editing_ = false;
+  });
+  form->addRow(tr("About"), about);
+  addValues(*form, subgraph.parameters);
   layout.addLayout(form);
+  addSubgraphPorts(layout, false);
+  addSubgraphPorts(layout, true);
+}
+
+void ParameterPanel::addSubgraphPorts(QVBoxLayout& layout, bool outputs) {
+  const Subgraph& subgraph = *model_->document().subgraph(scope_);
+  layout.addWidget(new QLabel(outputs ? tr("<b>Outputs</b>") : tr("<b>Inputs</b>")));
+  const auto row = [&](const std::string& port, const QString& what) {
+    auto* line = new QWidget;
+    auto* box = new QHBoxLayout(line);
+    box->setContentsMargins(0, 0, 0, 0);
+    const QString shown = QString::fromStdString(port);
+    auto* name = new QLineEdit(shown);
+    name->setAccessibleName((outputs ? tr("Output %1") : tr("Input %1")).arg(shown));
+    connect(name, &QLineEdit::editingFinished, this, [this, name, port, outputs] {
+      const std::string after = name->text().trimmed().toStdString();
+      model_->edit(tr("Rename port"), [&](Document& d) {
+        renameSubgraphPort(d, scope_, outputs, port, after, model_->catalogue());
+      });
+    });
+    box->addWidget(name, 2);
+    box->addWidget(new QLabel(what), 1);
+    auto* remove = new QToolButton;
+    remove->setText(QString(QChar(0x2715)));
+    remove->setAutoRaise(true);
+    remove->setToolTip(tr("Remove this port and its wires"));
+    remove->setAccessibleName(tr("Remove %1").arg(shown));
+    connect(remove, &QToolButton::clicked, this, [this, port, outputs] {
+      model_->edit(tr("Remove port"), [&](Document& d) {
+        removeSubgraphPort(d, scope_, outputs, port, model_->catalogue());
+      });
+    });
+    box->addWidget(remove);
+    layout.addWidget(line);
+  };
+  if (outputs) {
+    for (const auto& [port, from] : subgraph.outputs) row(port, QString::fromStdString(from.text()));
+  } else {
+    for (const auto& [port, type] : subgraph.inputs) row(port, QString::fromStdString(type));
+  }
+  const bool none = outputs ? subgraph.outputs.empty() : subgraph.inputs.empty();
+  if (!none) return;
+  auto* hint = new QLabel(outputs ? tr("Pull a wire to \"outputs\" to make one.")
+                                  : tr("Pull a wire from \"inputs\" to make one."));
+  hint->setWordWrap(true);
+  hint->setForegroundRole(QPalette::PlaceholderText);
+  layout.addWidget(hint);
 }
 
 }  // namespace rewardloom

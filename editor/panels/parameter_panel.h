@@ -10,6 +10,7 @@
 class QFormLayout;
 class QLabel;
 class QLineEdit;
+class QPlainTextEdit;
 class QVBoxLayout;
 
 namespace rewardloom {
@@ -26,13 +27,24 @@ class ParameterPanel final : public QScrollArea {
   void focusParameter(const QString& name);
 
  Q_SIGNALS:
+  /// Escape was pressed: the canvas should have the keys again.
+  void left();
+  void subgraphRenamed(const QString& to);
   void nodeRenamed(const QString& from, const QString& to);
   void statusText(const QString& text);
+
+ protected:
+  void keyPressEvent(QKeyEvent* event) override;
 
  private:
   void rebuild();
   void addHeader(QVBoxLayout& layout);
   void addGraphSettings(QVBoxLayout& layout);
+  void addSubgraphSettings(QVBoxLayout& layout);
+  void addSubgraphPorts(QVBoxLayout& layout, bool outputs);
+  void addValues(QFormLayout& form, const Json& values);
+  QPlainTextEdit* aboutEditor(const std::string& text);
+  void takeFocusBack(const QString& name);
   void addParameters(QVBoxLayout& layout);
   QWidget* row(const ParameterDeclaration& parameter);
   void openMenu(const ParameterDeclaration& parameter, const QPoint& globalPos);

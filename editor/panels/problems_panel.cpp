@@ -9,29 +9,10 @@
 #include <algorithm>
 
 #include "editor/canvas/wiring.h"
+#include "editor/document/subgraph_edits.h"
 
 namespace rewardloom {
 namespace {
-
-/// A problem's node as a scope and a name: "outer/inner" is inner in the subgraph that outer is.
-struct Located {
-  Scope scope;
-  std::string node;
-};
-std::optional<Located> locate(const Document& document, const std::string& path) {
-  Located at;
-  std::string rest = path;
-  for (std::size_t slash; (slash = rest.find('/')) != std::string::npos;) {
-    const GraphNode* outer = findNode(document, at.scope, rest.substr(0, slash));
-    const auto inner = outer ? outer->subgraph() : std::nullopt;
-    if (!inner) return std::nullopt;
-    at.scope = std::string(*inner);
-    rest = rest.substr(slash + 1);
-  }
-  at.node = rest;
-  if (!findNode(document, at.scope, rest)) return std::nullopt;
-  return at;
-}
 
 std::optional<QuickFix> converterFix(const Located& at, const std::string& port,
                                      const Document& document, const Catalogue& catalogue) {
@@ -64,7 +45,7 @@ std::optional<QuickFix> quickFix(const Problem& problem, const Document& documen
     return QuickFix{QObject::tr("Remove the parameter %1").arg(QString::fromStdString(port)),
                     [port](Document& d) { d.parameters.erase(port); }};
   }
-  const auto at = locate(document, problem.where.node);
+  const auto at = locate(document, problem.where.node, catalogue);
   if (!at) return std::nullopt;
   if (problem.code == "dead-node") {
     return QuickFix{
@@ -91,6 +72,7 @@ ProblemsPanel::ProblemsPanel(QWidget* parent)
   layout->addWidget(empty_);
   layout->addWidget(list_);
   empty_->setMargin(10);
+  empty_->setAlignment(Qt::AlignTop | Qt::AlignLeft);
   list_->setColumnCount(3);
   list_->setHeaderLabels({tr("Where"), tr("What is wrong"), tr("What to do")});
   list_->setRootIsDecorated(false);

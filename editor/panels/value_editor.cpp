@@ -93,6 +93,11 @@ QWidget* lineEditor(const ParameterDeclaration& parameter, const Json& value, bo
     refused(QStringLiteral("%1: %2").arg(QString::fromStdString(parameter.name), parsed.fault));
     edit->setText(shown);
   });
+  // Return says that the value is meant, even where it is the default: the file then holds it.
+  QObject::connect(edit, &QLineEdit::returnPressed, edit, [=] {
+    if (mixed || edit->text() != shown || value.is_null()) return;
+    changed(value);
+  });
   if (!parameter.unit.empty()) {
     auto* unit = new QToolButton(row);
     unit->setText(QString::fromStdString(parameter.unit));

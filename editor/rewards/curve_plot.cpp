@@ -4,222 +4,189 @@
 #include <QPainter>
 #include <QWheelEvent>
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "editor/rewards/proxy_gold_plot.h"
+#include "editor/rewards/quantile_fan.h"
 
 namespace rewardloom {
 
-std::vector<double> axisTicks(double low, double high, int count) {
-  std::vector<double> ticks;
-  if (!(high > low) || count < 1) return ticks;
-  const double raw = (high - low) / count;
-  const double power = std::pow(10.0, std::floor(std::log10(raw)));
-  double step = power;
-  for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
-    step = power * factor;
-    if (step >= raw) break;
+namespace {
+
+/// Fewer points than pixels: a line through them.
+void paintPoints(QPainter& painter, const MetricSeries& series, const PlotAxes& axes,
+                 const QColor& color) {
+  QPolygonF line;
+  for (const SeriesPoint& point : series.points()) {
+    const auto at = static_cast<double>(point.iteration);
+    if (at < axes.x.low - 1 || at > axes.x.high + 1 || !std::isfinite(point.value)) continue;
+    line << QPointF(axes.sx(at), axes.sy(point.value));
   }
-  for (double tick = std::ceil(low / step) * step; tick <= high + step * 1e-9; tick += step) {
-    ticks.push_back(std::abs(tick) < step * 1e-9 ? 0 : tick);
-  }
-  return ticks;
+  painter.setPen(QPen(color, 1.6));
+  painter.setBrush(Qt::NoBrush);
+  painter.setRenderHint(QPainter::Antialiasing);
+  painter.drawPolyline(line);
+  if (line.size() == 1) painter.drawEllipse(line[0], 2, 2);
+  painter.setRenderHint(QPainter::Antialiasing, false);
 }
 
-CurvePlot::CurvePlot(const Theme& theme, QWidget* parent) : QWidget(parent), theme_(theme) {
-  setMouseTracking(true);
-  setMinimumHeight(120);
-  setAccessibleName(tr("Metrics over iterations"));
+/// More points than pixels: from the least to the largest of each pixel.
+void paintColumns(QPainter& painter, const std::vector<SeriesColumn>& columns, const PlotAxes& axes,
+                  const QColor& color) {
+  QList<QLineF> lines;
+  lines.reserve(static_cast<qsizetype>(columns.size()));
+  double x = axes.area.left();
+  for (const SeriesColumn& column : columns) {
+    if (column.any) lines.append({x, axes.sy(column.low), x, axes.sy(column.high) - 1});
+    x += 1;
+  }
+  painter.setPen(QPen(color, 0));
+  painter.drawLines(lines);
 }
 
-QColor CurvePlot::curveColor(std::size_t index, const Theme& theme) {
-  static constexpr std::array<QRgb, 7> colors = {0xffe69f00, 0xff56b4e9, 0xff009e73, 0xffcc79a7,
-                                                 0xffd55e00, 0xff3d87c9, 0xfff0e442};
-  const QColor color(colors[index % colors.size()]);
-  return theme.dark ? color : color.darker(135);
-}
+}  // namespace
+
+CurvePlot::CurvePlot(const Theme& theme, QWidget* parent)
+    : RewardView(theme, tr("Metrics over iterations"), parent) {}
 
 void CurvePlot::setCurves(std::vector<Curve> curves) {
   curves_ = std::move(curves);
-  update();
-}
-
-void CurvePlot::setTheme(const Theme& theme) {
-  theme_ = theme;
-  update();
-}
-
-void CurvePlot::setCursorIteration(std::optional<std::int64_t> iteration) {
-  if (cursor_ == iteration) return;
-  cursor_ = iteration;
-  update();
+  changed();
 }
 
 void CurvePlot::showAll() {
   zoomed_.reset();
-  update();
+  changed();
 }
 
-QRectF CurvePlot::plot() const {
+std::vector<LegendEntry> CurvePlot::legend() const {
+  std::vector<LegendEntry> entries;
+  for (const Curve& curve : curves_) {
+    QString text = shortName(curve.name.toStdString());
+    if (curve.series && !curve.series->empty()) {
+      const double value = cursorIteration() ? curve.series->valueAt(*cursorIteration())
+                                             : curve.series->points().back().value;
+      text += QStringLiteral("  %1").arg(value, 0, 'g', 5);
+    }
+    entries.push_back({curve.color, text, Qt::SolidLine});
+  }
+  return entries;
+}
+
+QRectF CurvePlot::plot(double legendHeight) const {
   // The legend stands above the plot, so that it never hides a curve.
-  const double legend = 17.0 * static_cast<double>(curves_.size());
-  return QRectF(rect()).adjusted(58, 8 + std::min(legend, height() / 2.0), -10, -24);
+  return QRectF(rect()).adjusted(kLeftMargin, 8 + std::min(legendHeight, height() / 2.0), -10,
+                                 -kBottomMargin);
 }
 
-CurvePlot::Range CurvePlot::across() const {
+AxisRange CurvePlot::across() const {
   if (zoomed_) return *zoomed_;
-  Range x{std::numeric_limits<double>::max(), std::numeric_limits<double>::lowest()};
+  AxisRange x = AxisRange::none();
   for (const Curve& curve : curves_) {
     if (!curve.series || curve.series->empty()) continue;
-    x.low = std::min(x.low, static_cast<double>(curve.series->first()));
-    x.high = std::max(x.high, static_cast<double>(curve.series->last()) + 1);
+    x.hold(static_cast<double>(curve.series->first()));
+    x.hold(static_cast<double>(curve.series->last()) + 1);
   }
-  return x.low < x.high ? x : Range{0, 1};
+  return x.low < x.high ? x : AxisRange{0, 1};
 }
 
-CurvePlot::Range CurvePlot::upright(const Range& x) const {
-  Range y{std::numeric_limits<double>::max(), std::numeric_limits<double>::lowest()};
-  for (const Curve& curve : curves_) {
-    if (!curve.series) continue;
-    for (const SeriesColumn& column : curve.series->columns(x.low, x.high, 200)) {
-      if (!column.any) continue;
-      y.low = std::min(y.low, column.low);
-      y.high = std::max(y.high, column.high);
-    }
-  }
-  if (y.low > y.high) return {0, 1};
-  const double pad =
-      y.high > y.low ? (y.high - y.low) * 0.06 : std::max(0.5, std::abs(y.high) * 0.1);
-  return {y.low - pad, y.high + pad};
-}
-
-void CurvePlot::paintEvent(QPaintEvent*) {
-  QPainter painter(this);
-  painter.fillRect(rect(), theme_.canvas);
-  const QRectF area = plot();
+void CurvePlot::drawPicture(QPainter& painter) const {
   const bool any = std::any_of(curves_.begin(), curves_.end(), [](const Curve& curve) {
     return curve.series && !curve.series->empty();
   });
-  if (!any) {
-    painter.setPen(theme_.faintText);
-    painter.drawText(rect(), Qt::AlignCenter, tr("choose metrics to draw"));
-    return;
+  if (!any) return drawNotice(painter, tr("choose metrics to draw"));
+  const double room = width() - kLeftMargin - 10;
+  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
+  PlotAxes frame;
+  frame.area = plot(legendHeight(painter, entries, room));
+  frame.x = across();
+  // Extremes per pixel, read once: they give the range and the drawing.
+  const int columns = std::max(1, static_cast<int>(frame.area.width()));
+  std::vector<std::vector<SeriesColumn>> extremes;
+  AxisRange y = AxisRange::none();
+  for (const Curve& curve : curves_) {
+    extremes.push_back(curve.series ? curve.series->columns(frame.x.low, frame.x.high, columns)
+                                    : std::vector<SeriesColumn>());
+    for (const SeriesColumn& column : extremes.back()) {
+      if (!column.any) continue;
+      y.hold(column.low);
+      y.hold(column.high);
+    }
   }
-  const Range x = across();
-  const Range y = upright(x);
-  const auto sx = [&](double v) {
-    return area.left() + (v - x.low) / (x.high - x.low) * area.width();
-  };
-  const auto sy = [&](double v) {
-    return area.bottom() - (v - y.low) / (y.high - y.low) * area.height();
-  };
-  for (const double tick : axisTicks(y.low, y.high, 5)) {
-    painter.setPen(theme_.grid);
-    painter.drawLine(QPointF(area.left(), sy(tick)), QPointF(area.right(), sy(tick)));
-    painter.setPen(theme_.faintText);
-    painter.drawText(QRectF(0, sy(tick) - 9, 52, 18), Qt::AlignRight | Qt::AlignVCenter,
-                     QString::number(tick, 'g', 4));
-  }
-  for (const double tick : axisTicks(x.low, x.high, 6)) {
-    painter.setPen(theme_.faintText);
-    painter.drawText(QRectF(sx(tick) - 40, area.bottom() + 3, 80, 18), Qt::AlignCenter,
-                     QString::number(tick, 'g', 7));
-  }
-  painter.setPen(theme_.faintText);
-  painter.drawRect(area);
-  painter.setClipRect(area);
-  for (const Curve& curve : curves_) paintCurve(painter, curve, x, y);
-  if (cursor_) {
-    painter.setPen(QPen(theme_.selection, 1));
-    painter.drawLine(QPointF(sx(static_cast<double>(*cursor_)), area.top()),
-                     QPointF(sx(static_cast<double>(*cursor_)), area.bottom()));
+  frame.y = y.padded();
+  paintAxes(painter, frame, theme(), tr("iteration"));
+  painter.setClipRect(frame.area);
+  for (std::size_t i = 0; i < curves_.size(); ++i) {
+    if (!curves_[i].series) continue;
+    if (frame.x.span() <= columns) {
+      paintPoints(painter, *curves_[i].series, frame, curves_[i].color);
+    } else {
+      paintColumns(painter, extremes[i], frame, curves_[i].color);
+    }
   }
   painter.setClipping(false);
-  paintLegend(painter);
+  paintLegend(painter, entries, {kLeftMargin, 4}, room, theme());
 }
 
-void CurvePlot::paintCurve(QPainter& painter, const Curve& curve, const Range& x,
-                           const Range& y) const {
-  if (!curve.series || curve.series->empty()) return;
-  const QRectF area = plot();
-  const auto sy = [&](double v) {
-    return area.bottom() - (v - y.low) / (y.high - y.low) * area.height();
-  };
-  painter.setPen(QPen(curve.color, 1.6));
-  const int columns = std::max(1, static_cast<int>(area.width()));
-  const double shown = (x.high - x.low);
-  if (shown <= columns) {
-    // Fewer points than pixels: a line through them.
-    QPolygonF line;
-    for (const SeriesPoint& point : curve.series->points()) {
-      const auto at = static_cast<double>(point.iteration);
-      if (at < x.low - 1 || at > x.high + 1 || !std::isfinite(point.value)) continue;
-      line << QPointF(area.left() + (at - x.low) / shown * area.width(), sy(point.value));
-    }
-    painter.setRenderHint(QPainter::Antialiasing);
-    painter.drawPolyline(line);
-    if (line.size() == 1) painter.drawEllipse(line[0], 2, 2);
-    painter.setRenderHint(QPainter::Antialiasing, false);
-    return;
-  }
-  const auto extremes = curve.series->columns(x.low, x.high, columns);
-  QList<QLineF> lines;
-  for (int c = 0; c < columns; ++c) {
-    const SeriesColumn& column = extremes[static_cast<std::size_t>(c)];
-    if (!column.any) continue;
-    const double px = area.left() + c;
-    lines.append({px, sy(column.low), px, sy(column.high) - 1});
-  }
-  painter.drawLines(lines);
+void CurvePlot::drawCursor(QPainter& painter) const {
+  if (!cursorIteration() || curves_.empty()) return;
+  const double room = width() - kLeftMargin - 10;
+  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
+  const PlotAxes frame{plot(legendHeight(painter, entries, room)), across(), {0, 1}};
+  paintCursorLine(painter, frame, *cursorIteration(), theme());
 }
 
-void CurvePlot::paintLegend(QPainter& painter) const {
-  double y = 4;
-  for (const Curve& curve : curves_) {
-    QString text = curve.name;
-    if (cursor_ && curve.series) {
-      text += QStringLiteral("  %1").arg(curve.series->valueAt(*cursor_), 0, 'g', 5);
-    } else if (curve.series && !curve.series->empty()) {
-      text += QStringLiteral("  %1").arg(curve.series->points().back().value, 0, 'g', 5);
-    }
-    const QRectF row(plot().left() + 8, y, plot().width() - 16, 16);
-    painter.fillRect(QRectF(row.left(), y + 6, 14, 4), curve.color);
-    painter.setPen(theme_.text);
-    painter.drawText(row.adjusted(20, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
-                     painter.fontMetrics().elidedText(text, Qt::ElideMiddle,
-                                                      static_cast<int>(row.width()) - 20));
-    y += 17;
-  }
+std::int64_t CurvePlot::iterationAt(double x) const {
+  const PlotAxes frame{plot(0), across(), {0, 1}};
+  return static_cast<std::int64_t>(std::floor(frame.xAt(x)));
 }
 
 void CurvePlot::wheelEvent(QWheelEvent* event) {
-  const Range x = across();
-  const double at =
-      x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
+  const PlotAxes frame{plot(0), across(), {0, 1}};
+  const double at = frame.xAt(event->position().x());
   const double factor = std::pow(0.85, event->angleDelta().y() / 120.0);
-  const double width = std::max(2.0, (x.high - x.low) * factor);
-  const double share = (at - x.low) / (x.high - x.low);
-  zoomed_ = Range{at - width * share, at + width * (1 - share)};
-  update();
+  const double wide = std::max(2.0, frame.x.span() * factor);
+  const double share = (at - frame.x.low) / frame.x.span();
+  zoomed_ = AxisRange{at - wide * share, at + wide * (1 - share)};
+  changed();
   event->accept();
 }
 
-void CurvePlot::mousePressEvent(QMouseEvent* event) { last_ = event->position(); }
+void CurvePlot::mousePressEvent(QMouseEvent* event) {
+  last_ = event->position();
+  dragged_ = false;
+}
 
 void CurvePlot::mouseMoveEvent(QMouseEvent* event) {
-  const Range x = across();
   if (event->buttons() & Qt::LeftButton) {
-    const double by = (event->position().x() - last_.x()) / plot().width() * (x.high - x.low);
+    if (!dragged_ && (event->position() - last_).manhattanLength() < 4) return;
+    dragged_ = true;
+    const PlotAxes frame{plot(0), across(), {0, 1}};
+    const double by = (event->position().x() - last_.x()) / frame.area.width() * frame.x.span();
     last_ = event->position();
-    zoomed_ = Range{x.low - by, x.high - by};
-    update();
+    zoomed_ = AxisRange{frame.x.low - by, frame.x.high - by};
+    changed();
     return;
   }
-  const double at =
-      x.low + (event->position().x() - plot().left()) / plot().width() * (x.high - x.low);
-  setCursorIteration(static_cast<std::int64_t>(std::floor(at)));
-  Q_EMIT iterationHovered(static_cast<qint64>(std::floor(at)));
+  if (!curves_.empty()) Q_EMIT iterationHovered(iterationAt(event->position().x()));
+}
+
+void CurvePlot::mouseReleaseEvent(QMouseEvent* event) {
+  if (dragged_ || curves_.empty() || event->button() != Qt::LeftButton) return;
+  Q_EMIT iterationChosen(iterationAt(event->position().x()));
 }
 
 void CurvePlot::mouseDoubleClickEvent(QMouseEvent*) { showAll(); }
+
+void CurvePlot::writeCsv(QTextStream& out) const {
+  out << "metric,iteration,value\n";
+  for (const Curve& curve : curves_) {
+    if (!curve.series) continue;
+    for (const SeriesPoint& point : curve.series->points()) {
+      out << csvField(curve.name) << ',' << point.iteration << ',' << csvNumber(point.value)
+          << '\n';
+    }
+  }
+}
 
 }  // namespace rewardloom

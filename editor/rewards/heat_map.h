@@ -1,11 +1,10 @@
 // The distribution of a reward over all iterations: one column an iteration, brightness by share.
 #pragma once
-#include <QImage>
-#include <QWidget>
+#include <array>
 #include <optional>
 #include <vector>
 
-#include "editor/theme.h"
+#include "editor/rewards/reward_view.h"
 #include "engine/io/run_rows.h"
 
 namespace rewardloom {
@@ -16,13 +15,16 @@ struct HeatRegion {
   std::int64_t lastIteration = 0;
   double low = 0;
   double high = 0;
+  bool operator==(const HeatRegion&) const = default;
 };
 
 /// Histograms with different borders brought onto one common value axis.
 class HeatGrid {
  public:
   static constexpr int kBins = 128;
-  void set(const std::vector<HistogramRow>& rows);
+  /// Only what is new is computed, unless the value axis had to change. Returns how many columns
+  /// were kept.
+  std::size_t set(const std::vector<HistogramRow>& rows);
   bool empty() const { return iterations_.empty(); }
   const std::vector<std::int64_t>& iterations() const { return iterations_; }
   double low() const { return low_; }
@@ -31,52 +33,73 @@ class HeatGrid {
   float share(std::size_t column, int bin) const {
     return shares_[column * kBins + static_cast<std::size_t>(bin)];
   }
+  /// Means of the shares of columns [from, to), all bins.
+  std::array<float, kBins> shareOf(std::size_t from, std::size_t to) const;
   const std::vector<double>& means() const { return means_; }
+  /// The mean over columns of the largest share: what is drawn brightest.
+  float typicalPeak() const;
+  /// Bins that any column has values in.
+  const std::array<bool, kBins>& used() const { return used_; }
 
  private:
+  /// What tells one column from another, so that unchanged ones are kept.
+  struct Mark {
+    std::int64_t iteration, count;
+    double mean, lo, hi;
+    bool operator==(const Mark&) const = default;
+  };
+  void add(const HistogramRow& row);
+
   std::vector<std::int64_t> iterations_;
+  std::vector<Mark> marks_;
   std::vector<float> shares_;
   std::vector<double> means_;
+  std::vector<float> peaks_;  ///< the largest share of each column
+  std::array<bool, kBins> used_{};
   double low_ = 0;
   double high_ = 1;
 };
 
-class HeatMap final : public QWidget {
+class HeatMap final : public RewardView {
   Q_OBJECT
 
  public:
   explicit HeatMap(const Theme& theme, QWidget* parent = nullptr);
   void setRows(const std::vector<HistogramRow>& rows);
-  void setTheme(const Theme& theme);
-  void setCursorIteration(std::optional<std::int64_t> iteration);
   const HeatGrid& grid() const { return grid_; }
-  QSize sizeHint() const override { return {500, 220}; }
+  const std::optional<HeatRegion>& region() const { return region_; }
+  /// Forgets what was brushed, without a signal.
+  void clearBrush();
+  void writeCsv(QTextStream& out) const override;
+  /// Where a column and a value are on the screen.
+  QPointF placeOf(std::int64_t iteration, double value) const;
 
  Q_SIGNALS:
   void brushed(const rewardloom::HeatRegion& region);
   void brushCleared();
-  void iterationHovered(qint64 iteration);
 
  protected:
-  void paintEvent(QPaintEvent* event) override;
+  void drawPicture(QPainter& painter) const override;
+  void drawCursor(QPainter& painter) const override;
   void mousePressEvent(QMouseEvent* event) override;
   void mouseMoveEvent(QMouseEvent* event) override;
   void mouseReleaseEvent(QMouseEvent* event) override;
-  void leaveEvent(QEvent* event) override;
 
  private:
   QRectF plot() const;
-  void renderImage();
+  QImage cells(int width) const;
+  void drawMeans(QPainter& painter, const QRectF& area) const;
   int thickness() const;
-  std::int64_t iterationAt(double x) const;
+  double columnX(std::size_t column) const;
+  std::size_t columnAt(double x) const;
   double valueAt(double y) const;
+  QRectF brushRect() const;
 
-  Theme theme_;
   HeatGrid grid_;
-  QImage image_;
+  std::vector<HistogramRow> rows_;
   std::optional<QPointF> pressed_;
-  std::optional<QRectF> brush_;
-  std::optional<std::int64_t> cursor_;
+  std::optional<QRectF> drag_;
+  std::optional<HeatRegion> region_;
 };
 
 }  // namespace rewardloom

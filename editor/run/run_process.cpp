@@ -1,6 +1,7 @@
 #include "editor/run/run_process.h"
 
 #include <QFileInfo>
+#include <QRegularExpression>
 
 namespace rewardloom {
 namespace {
@@ -33,6 +34,17 @@ QString runStateText(RunState state) {
     case RunState::failed: return QObject::tr("failed");
   }
   return {};
+}
+
+QString faultOfCondition(const QString& condition) {
+  static const QRegularExpression shape(QRegularExpression::anchoredPattern(
+      QStringLiteral("[^<>=!\\s][^<>=!]*(<=|>=|==|!=|<|>)\\s*([^<>=!]+)")));
+  const auto match = shape.match(condition.trimmed());
+  bool number = false;
+  if (match.hasMatch()) match.captured(2).trimmed().toDouble(&number);
+  if (number) return {};
+  return QObject::tr("\"%1\" is no condition: write METRIC > NUMBER or iteration >= NUMBER")
+      .arg(condition);
 }
 
 RunProcess::RunProcess(QObject* parent) : QObject(parent) {
@@ -90,11 +102,13 @@ void RunProcess::start(const RunRequest& request) {
     arguments << QStringLiteral("--iterations") << QString::number(request.iterations);
   }
   for (const QString& set : request.sets) arguments << QStringLiteral("--set") << set;
+  for (const QString& place : request.breakpoints) arguments << QStringLiteral("--break") << place;
   for (const QString& plugin : request.plugins) arguments << QStringLiteral("--plugin") << plugin;
   buffer_.clear();
   activities_.clear();
   log_.clear();
   folder_.clear();
+  heldAt_.clear();
   ended_ = false;
   iteration_ = iterations_ = first_ = 0;
   note(request.program + QChar(' ') + arguments.join(QChar(' ')));
@@ -120,6 +134,16 @@ void RunProcess::stop() {
 void RunProcess::pause() { send({{"command", "pause"}}); }
 void RunProcess::resume() { send({{"command", "resume"}}); }
 void RunProcess::stepIteration() { send({{"command", "step"}}); }
+void RunProcess::stepNode() { send({{"command", "step_node"}}); }
+void RunProcess::runTo(const QString& node) {
+  send({{"command", "run_to"}, {"node", node.toStdString()}});
+}
+void RunProcess::addBreakpoint(const QString& place) {
+  send({{"command", "break"}, {"at", place.toStdString()}});
+}
+void RunProcess::removeBreakpoint(const QString& node) {
+  send({{"command", "unbreak"}, {"node", node.isEmpty() ? "-" : node.toStdString()}});
+}
 void RunProcess::checkpoint() { send({{"command", "checkpoint"}}); }
 
 void RunProcess::setParameter(const QString& node, const QString& parameter, const Json& value) {
@@ -176,9 +200,13 @@ void RunProcess::readLine(const QByteArray& line) {
     onNodes(event);
   } else if (kind == QStringLiteral("alarm") || kind == QStringLiteral("problem")) {
     onProblem(event);
+  } else if (kind == QStringLiteral("stopped")) {
+    onStopped(event);
   } else if (kind == QStringLiteral("paused")) {
+    setHeld({});
     setState(RunState::paused);
   } else if (kind == QStringLiteral("resumed")) {
+    setHeld({});
     setState(RunState::running);
   } else if (kind == QStringLiteral("stopping")) {
     setState(RunState::stopping);
@@ -190,6 +218,26 @@ void RunProcess::readLine(const QByteArray& line) {
   } else if (kind == QStringLiteral("end")) {
     onEnd(event);
   }
+}
+
+void RunProcess::setHeld(const std::string& node) {
+  if (node == heldAt_) return;
+  if (const auto it = activities_.find(heldAt_); it != activities_.end()) it->second.held = false;
+  heldAt_ = node;
+  if (!node.empty()) activities_[node].held = true;
+  Q_EMIT activityChanged();
+}
+
+void RunProcess::onStopped(const Json& event) {
+  const QString node = text(event, "node");
+  const QString breakpoint = text(event, "breakpoint");
+  setHeld(node.toStdString());
+  note(tr("held before %1, iteration %2%3")
+           .arg(node.isEmpty() ? tr("the iteration") : node)
+           .arg(number(event, "iteration"))
+           .arg(breakpoint.isEmpty() ? QString() : tr(" (%1)").arg(breakpoint)));
+  setState(RunState::paused);
+  Q_EMIT stoppedAt(node, breakpoint);
 }
 
 void RunProcess::onNodes(const Json& event) {
@@ -253,6 +301,7 @@ void RunProcess::onEnd(const Json& event) {
 }
 
 void RunProcess::onExit(int code, QProcess::ExitStatus status) {
+  setHeld({});
   for (auto& [name, activity] : activities_) {
     if (activity.state != NodeState::running) continue;
     activity.state = ended_ ? NodeState::done : NodeState::failed;

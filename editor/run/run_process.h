@@ -28,7 +28,11 @@ struct RunRequest {
   QStringList sets;  ///< node.param=value
   QStringList plugins;
   qint64 iterations = 0;  ///< 0: as the graph says
+  QStringList breakpoints;  ///< "adv", "adv if reward/accuracy > 0.9", "if iteration >= 20"
 };
+
+/// What is wrong with a breakpoint's condition, or nothing.
+QString faultOfCondition(const QString& condition);
 
 class RunProcess final : public QObject {
   Q_OBJECT
@@ -43,6 +47,12 @@ class RunProcess final : public QObject {
   void pause();
   void resume();
   void stepIteration();
+  void stepNode();
+  /// Goes on until this node, named by its path, is about to fire.
+  void runTo(const QString& node);
+  void addBreakpoint(const QString& place);
+  /// By node; an empty one is the breakpoint before iterations.
+  void removeBreakpoint(const QString& node);
   void checkpoint();
   void setParameter(const QString& node, const QString& parameter, const Json& value);
 
@@ -52,6 +62,8 @@ class RunProcess final : public QObject {
   QString graphHash() const { return graphHash_; }
   qint64 iteration() const { return iteration_; }
   qint64 iterations() const { return iterations_; }
+  /// The node before which the run is held, or empty.
+  const std::string& heldAt() const { return heldAt_; }
   double secondsLeft() const;
   const std::map<std::string, NodeActivity>& activities() const { return activities_; }
   const QStringList& log() const { return log_; }
@@ -64,6 +76,8 @@ class RunProcess final : public QObject {
   void started();
   void metricsArrived(qint64 iteration, const std::map<std::string, double>& values);
   void activityChanged();
+  /// Held before a node (or, without one, before an iteration) by a breakpoint or a step.
+  void stoppedAt(const QString& node, const QString& breakpoint);
   void problemArrived(const rewardloom::Problem& problem);
   void logged(const QString& line);
   void finished();
@@ -75,6 +89,8 @@ class RunProcess final : public QObject {
   void onNodes(const Json& event);
   void onProblem(const Json& event);
   void onEnd(const Json& event);
+  void onStopped(const Json& event);
+  void setHeld(const std::string& node);
   void onExit(int code, QProcess::ExitStatus status);
 
   QProcess process_;
@@ -86,6 +102,7 @@ class RunProcess final : public QObject {
   qint64 iteration_ = 0;
   qint64 iterations_ = 0;
   bool ended_ = false;
+  std::string heldAt_;
   QElapsedTimer clock_;
   std::map<std::string, NodeActivity> activities_;
   QStringList log_;

@@ -6,6 +6,7 @@
 #include <QDockWidget>
 #include <QFileDialog>
 #include <QFileInfo>
+#include <QInputDialog>
 #include <QLabel>
 #include <QListWidget>
 #include <QMenu>
@@ -18,16 +19,23 @@
 #include <QSettings>
 #include <QStackedWidget>
 #include <QStatusBar>
+#include <QTabBar>
 #include <QTabWidget>
 #include <QTextBrowser>
 #include <QTimer>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 
+#include "editor/document/subgraph_edits.h"
+#include "editor/panels/diff_panel.h"
+#include "editor/panels/notice_bar.h"
 #include "editor/panels/parameter_panel.h"
 #include "editor/panels/problems_panel.h"
 #include "editor/panels/search_popup.h"
 #include "editor/rewards/rewards_dock.h"
+#include "editor/rewards/wire_values.h"
+#include "editor/run/run_queue.h"
+#include "editor/window/gallery.h"
 #include "editor/window/graph_tab.h"
 #include "editor/window/node_page.h"
 
@@ -49,6 +57,8 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
       parameters_(new ParameterPanel(this)),
       problems_(new ProblemsPanel(this)),
       rewards_(new RewardsDock(theme_, this)),
+      diff_(new DiffPanel(this)),
+      queue_(new RunQueue(this)),
       library_(new QTreeWidget(this)),
       nodePage_(new QTextBrowser(this)),
       log_(new QPlainTextEdit(this)),
@@ -61,6 +71,7 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
   tabs_->setTabsClosable(true);
   tabs_->setMovable(true);
   tabs_->setDocumentMode(true);
+  tabs_->tabBar()->setDrawBase(false);
   pages_->addWidget(tabs_);
   setCentralWidget(pages_);
   follows_ = followCounts(paths_.graphs);
@@ -69,12 +80,14 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
   actions_.fillMenus(*menuBar());
   buildDocks();
   pages_->insertWidget(0, welcomePage());
+  pages_->setCurrentIndex(0);
   statusBar()->addPermanentWidget(progress_);
   statusBar()->addPermanentWidget(runLabel_);
   statusBar()->addPermanentWidget(problemLabel_);
   progress_->setMaximumWidth(180);
   progress_->hide();
   connect(tabs_, &QTabWidget::currentChanged, this, &MainWindow::tabChanged);
+  connect(pages_, &QStackedWidget::currentChanged, this, &MainWindow::tabChanged);
   connect(tabs_, &QTabWidget::tabCloseRequested, this, [this](int index) {
     auto* tab = static_cast<GraphTab*>(tabs_->widget(index));
     if (!confirmClose(*tab)) return;
@@ -89,11 +102,30 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
           [this](const QString&, const QString& to) {
             withTab([&](GraphTab& tab) { tab.scene().selectNodes({to.toStdString()}); });
           });
+  connect(parameters_, &ParameterPanel::left, this,
+          [this] { withTab([](GraphTab& tab) { tab.canvas().setFocus(); }); });
+  connect(parameters_, &ParameterPanel::subgraphRenamed, this, [this](const QString& to) {
+    withTab([&](GraphTab& tab) { tab.renameScope(to.toStdString()); });
+  });
   connect(problems_, &ProblemsPanel::goTo, this, &MainWindow::goTo);
+  connect(diff_, &DiffPanel::goTo, this, &MainWindow::goTo);
+  queue_->busy = [this] {
+    for (int i = 0; i < tabs_->count(); ++i) {
+      if (static_cast<GraphTab*>(tabs_->widget(i))->run().isActive()) return true;
+    }
+    return false;
+  };
+  connect(queue_, &RunQueue::start, this, &MainWindow::startQueued);
+  connect(queue_, &RunQueue::removed, this,
+          [](const QueuedRun& run) { QFile::remove(run.request.graph); });
   connect(problems_, &ProblemsPanel::countChanged, this, [this](int errors, int warnings) {
-    problemLabel_->setText(errors || warnings
-                               ? tr("%1 errors, %2 warnings").arg(errors).arg(warnings)
-                               : tr("no problems"));
+    const auto counted = [](int count, const QString& one, const QString& many) {
+      return QStringLiteral("%1 %2").arg(count).arg(count == 1 ? one : many);
+    };
+    QStringList parts;
+    if (errors > 0) parts << counted(errors, tr("error"), tr("errors"));
+    if (warnings > 0) parts << counted(warnings, tr("warning"), tr("warnings"));
+    problemLabel_->setText(parts.isEmpty() ? tr("no problems") : parts.join(tr(", ")));
   });
   const QSettings settings;
   resize(1500, 950);
@@ -106,7 +138,10 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
 MainWindow::~MainWindow() {
   // The panels must not hear of documents that go down with the window.
   tabs_->disconnect(this);
+  pages_->disconnect(this);
   rewards_->setData(nullptr);
+  diff_->setModel(nullptr);
+  queue_->disconnect(this);
   parameters_->setModel(nullptr);
   problems_->setModel(nullptr);
   while (tabs_->count() > 0) {
@@ -121,8 +156,16 @@ GraphTab* MainWindow::currentTab() const {
                                           : nullptr;
 }
 
-void MainWindow::withTab(const std::function<void(GraphTab&)>& act) const {
-  if (GraphTab* tab = currentTab()) act(*tab);
+void MainWindow::withTab(const std::function<void(GraphTab&)>& act) {
+  GraphTab* tab = currentTab();
+  if (!tab) return;
+  try {
+    act(*tab);
+  } catch (const Failure& failure) {
+    const Problem& problem = failure.problem();
+    const std::string help = problem.help.empty() ? "" : ": " + problem.help;
+    statusBar()->showMessage(QString::fromStdString(problem.text + help), 15000);
+  }
 }
 
 GraphTab* MainWindow::addTab() {
@@ -131,12 +174,18 @@ GraphTab* MainWindow::addTab() {
           [this](const QString& text) { statusBar()->showMessage(text, 10000); });
   connect(tab, &GraphTab::selectionChanged, this, &MainWindow::selectionChanged);
   connect(tab, &GraphTab::runChanged, this, &MainWindow::runChanged);
+  connect(tab, &GraphTab::runFinished, queue_, &RunQueue::advance, Qt::QueuedConnection);
+  connect(tab, &GraphTab::saveWanted, this, [this, tab](bool as) { save(*tab, as); });
+  connect(tab, &GraphTab::differencesWanted, this,
+          [this, tab] { showDifferences(tab->model().path()); });
   connect(&tab->model(), &GraphModel::pathChanged, this, &MainWindow::titleChanged);
   connect(&tab->model().history(), &QUndoStack::cleanChanged, this, &MainWindow::titleChanged);
   connect(&tab->canvas(), &CanvasView::searchRequested, this, &MainWindow::searchNode);
-  connect(&tab->canvas(), &CanvasView::portViewRequested, this, [this](const PortEnd& end) {
-    rewards_->showPort(QString::fromStdString(end.node), QString::fromStdString(end.port));
-  });
+  auto* values = new WireValues(tab->data(), tab->scene(), *rewards_,
+                                [this, tab] { return tab == currentTab(); }, tab);
+  connect(&tab->canvas(), &CanvasView::portViewRequested, values, &WireValues::open);
+  connect(values, &WireValues::statusText, tab, &GraphTab::statusText);
+  connect(values, &WireValues::opened, this, [this] { raise(rewards_); });
   connect(&tab->canvas(), &CanvasView::contextRequested, this, [this](QPoint at) {
     QMenu menu;
     for (const char* id : {"node.add", "edit.copy", "edit.paste", "edit.duplicate", "edit.delete",
@@ -145,6 +194,12 @@ GraphTab* MainWindow::addTab() {
       menu.addAction(actions_.action(QString::fromLatin1(id)));
     }
     menu.exec(at);
+  });
+  connect(&tab->canvas(), &CanvasView::bodyChoice, this, [this, tab](const QStringList& names) {
+    std::vector<SearchEntry> entries;
+    for (const QString& name : names) entries.push_back({name, name, {}, {}, {}});
+    search_->open(QCursor::pos(), tr("Which body?"), std::move(entries),
+                  [tab](const QString& name) { tab->scene().setScope(name.toStdString()); });
   });
   connect(&tab->run(), &RunProcess::logged, this, [this, tab](const QString& line) {
     if (tab == currentTab()) log_->appendPlainText(line);
@@ -162,6 +217,27 @@ GraphTab* MainWindow::addTab() {
 
 GraphTab* MainWindow::newGraph() { return addTab(); }
 
+/// A run's graph and its records: of two parts, one that cannot be read does not hide the other.
+void MainWindow::openRunIn(GraphTab& tab, const QString& folder) {
+  std::optional<Problem> graphProblem;
+  try {
+    tab.model().load(folder + QStringLiteral("/graph.json"));
+  } catch (const Failure& failure) {
+    graphProblem = failure.problem();
+  }
+  try {
+    tab.openRun(folder);
+  } catch (const Failure& failure) {
+    if (graphProblem) throw;
+    complain(tr("What the run recorded cannot be read"),
+             QString::fromStdString(format(failure.problem())));
+  }
+  if (graphProblem) {
+    complain(tr("The graph as it was run cannot be read"),
+             QString::fromStdString(format(*graphProblem)));
+  }
+}
+
 bool MainWindow::openPath(const QString& path) {
   const QFileInfo info(path);
   const bool isRun = info.isDir() && QFileInfo::exists(path + QStringLiteral("/run.db"));
@@ -173,14 +249,29 @@ bool MainWindow::openPath(const QString& path) {
     pages_->setCurrentWidget(tabs_);
     return true;
   }
+  constexpr qint64 kLargest = qint64{64} << 20;
+  if (info.isFile() && info.size() > kLargest) {
+    const QString text = tr("It has %1 MB; graphs hardly ever have one. Reading it may take "
+                            "minutes and much memory.")
+                             .arg(info.size() >> 20);
+    const auto answer = unattended_ ? QMessageBox::No
+                                    : QMessageBox::question(this, tr("Open a huge file?"), text);
+    if (answer != QMessageBox::Yes) {
+      statusBar()->showMessage(tr("%1 was not opened: it is huge").arg(path), 10000);
+      return false;
+    }
+  }
   if (info.isDir() && !isRun) {
     complain(tr("This folder is no run"), tr("%1 holds no run.db.").arg(path));
     return false;
   }
   GraphTab* tab = addTab();
   try {
-    tab->model().load(graph);
-    if (isRun) tab->openRun(path);
+    if (isRun) {
+      openRunIn(*tab, path);
+    } else {
+      tab->model().load(graph);
+    }
   } catch (const Failure& failure) {
     tabs_->removeTab(tabs_->indexOf(tab));
     tab->deleteLater();
@@ -195,6 +286,27 @@ bool MainWindow::openPath(const QString& path) {
   return true;
 }
 
+bool MainWindow::mayWrite(GraphTab& tab, const QString& path) {
+  if (path == tab.model().path() && tab.fileWatch().look() == FileWatch::State::changed) {
+    statusBar()->showMessage(tr("not saved: the file was changed by another program"), 10000);
+    return false;
+  }
+  const QFileInfo info(path);
+  constexpr auto kWritable = QFile::WriteOwner | QFile::WriteGroup | QFile::WriteOther;
+  if (!info.exists() || (info.permissions() & kWritable && info.isWritable())) return true;
+  tab.notice().ask(tr("%1 is read-only.").arg(path),
+                   {{tr("Save as..."), [this, &tab] { save(tab, true); }, false},
+                    {tr("Make it writable and save"),
+                     [this, &tab, path] {
+                       QFile::setPermissions(path, QFile::permissions(path) | QFile::WriteOwner);
+                       save(tab, false);
+                     },
+                     false},
+                    {tr("Later"), {}, false}});
+  statusBar()->showMessage(tr("not saved: the file is read-only"), 10000);
+  return false;
+}
+
 bool MainWindow::save(GraphTab& tab, bool as) {
   QString path = tab.model().path();
   if (as || path.isEmpty()) {
@@ -203,15 +315,163 @@ bool MainWindow::save(GraphTab& tab, bool as) {
     if (path.isEmpty()) return false;
     if (!path.endsWith(QStringLiteral(".json"))) path += QStringLiteral(".json");
   }
+  if (!mayWrite(tab, path)) return false;
   try {
     tab.model().save(path);
   } catch (const Failure& failure) {
-    complain(tr("%1 could not be saved").arg(path), QString::fromStdString(failure.problem().text));
+    tab.notice().ask(tr("Not saved: %1. The graph is still here, and in the journal of unsaved work.")
+                         .arg(QString::fromStdString(failure.problem().text)),
+                     {{tr("Try again"), [this, &tab] { save(tab, false); }, false},
+                      {tr("Save as..."), [this, &tab] { save(tab, true); }, false},
+                      {tr("Later"), {}, false}});
+    statusBar()->showMessage(tr("%1 could not be saved").arg(path), 10000);
     return false;
   }
+  tab.notice().dismiss();
   remember(path);
   statusBar()->showMessage(tr("saved %1").arg(path), 5000);
   return true;
+}
+
+QString MainWindow::snapshot(GraphTab& tab, const QString& purpose) {
+  QDir().mkpath(paths_.runs);
+  // Beside the file: paths in a graph are relative to it.
+  const QString base =
+      tab.model().path().isEmpty() ? paths_.runs : QFileInfo(tab.model().path()).absolutePath();
+  const QString file = QStringLiteral("%1/.%2.%3.json")
+                           .arg(base, QFileInfo(tab.model().title()).completeBaseName(), purpose);
+  try {
+    Document copy = tab.model().document();
+    copy.save(file.toStdString());
+    return file;
+  } catch (const Failure& failure) {
+    complain(tr("The run could not be started"), QString::fromStdString(failure.problem().text));
+    return {};
+  }
+}
+
+std::optional<RunRequest> MainWindow::requestOf(GraphTab& tab, const QString& copy) {
+  tab.model().checkNow();
+  if (!tab.model().problems().ok()) {
+    raise(problems_);
+    statusBar()->showMessage(tr("the graph has errors: see the problems panel"), 8000);
+    return std::nullopt;
+  }
+  // What runs is what is on the screen, saved or not.
+  QString graph = tab.model().path();
+  if (graph.isEmpty() || tab.model().isModified() || !copy.isEmpty()) {
+    graph = snapshot(tab, copy.isEmpty() ? QStringLiteral("running") : copy);
+    if (graph.isEmpty()) return std::nullopt;
+  }
+  RunRequest request;
+  request.program = paths_.program;
+  request.graph = graph;
+  request.out = paths_.runs;
+  request.plugins = paths_.plugins;
+  request.breakpoints = tab.breakpointPlaces();
+  return request;
+}
+
+void MainWindow::launch(GraphTab& tab, const RunRequest& request) {
+  if (&tab == currentTab()) {
+    problems_->clearRunProblems();
+    for (const Problem& problem : ownProblems_) problems_->addRunProblem(problem);
+    log_->clear();
+  }
+  const bool temporary = QFileInfo(request.graph).fileName().startsWith(QChar('.'));
+  tab.setTemporary(temporary ? request.graph : QString());
+  tab.run().start(request);
+  runChanged();
+}
+
+void MainWindow::raise(QWidget* panel) {
+  if (auto* dock = qobject_cast<QDockWidget*>(panel->parentWidget())) {
+    dock->show();
+    dock->raise();
+  }
+}
+
+void MainWindow::queueRun() {
+  GraphTab* tab = currentTab();
+  if (!tab) return;
+  static int count = 0;
+  const auto request = requestOf(*tab, QStringLiteral("queued-%1").arg(++count));
+  if (!request) return;
+  QueuedRun run;
+  run.title = tab->model().title();
+  run.request = *request;
+  run.owner = reinterpret_cast<quintptr>(tab);
+  queue_->add(std::move(run));
+  statusBar()->showMessage(tr("%1 waits in the queue").arg(queue_->waiting().size()), 5000);
+}
+
+void MainWindow::startQueued(const QueuedRun& run) {
+  GraphTab* owner = nullptr;
+  for (int i = 0; i < tabs_->count(); ++i) {
+    auto* tab = static_cast<GraphTab*>(tabs_->widget(i));
+    if (reinterpret_cast<quintptr>(tab) == run.owner) owner = tab;
+  }
+  if (!owner) {
+    // Its tab was closed: the graph comes back in one of its own.
+    owner = addTab();
+    try {
+      owner->model().adopt(Document::load(run.request.graph.toStdString()), {});
+      owner->canvas().fitAll();
+    } catch (const Failure& failure) {
+      complain(tr("%1 could not be run").arg(run.title),
+               QString::fromStdString(failure.problem().text));
+      return;
+    }
+  }
+  launch(*owner, run.request);
+}
+
+void MainWindow::resumeRun() {
+  GraphTab* tab = currentTab();
+  if (!tab || tab->run().isActive()) return;
+  RunRequest request;
+  request.resume = tab->runFolder();
+  if (request.resume.isEmpty()) {
+    statusBar()->showMessage(tr("there is no run to go on with: open a run folder"), 8000);
+    return;
+  }
+  RunWatch watch;
+  watch.attach(request.resume);
+  if (watch.isLive()) {
+    statusBar()->showMessage(tr("another process runs in %1").arg(request.resume), 8000);
+    return;
+  }
+  if (watch.completed() >= watch.iterations()) {
+    bool given = unattended_;
+    int most = static_cast<int>(std::min<qint64>(2 * watch.iterations(), 1 << 30));
+    if (!unattended_) {
+      most = QInputDialog::getInt(this, tr("Go on with a finished run"), tr("Iterations in all"),
+                                  most, static_cast<int>(watch.iterations()) + 1, 1 << 30, 1,
+                                  &given);
+    }
+    if (!given) return;
+    request.iterations = most;
+  }
+  request.program = paths_.program;
+  request.plugins = paths_.plugins;
+  launch(*tab, request);
+}
+
+void MainWindow::showDifferences(const QString& file) {
+  if (file.isEmpty()) {
+    diff_->compareWithSaved();
+  } else {
+    diff_->compareWith(file);
+  }
+  raise(diff_);
+}
+
+void MainWindow::changeEvent(QEvent* event) {
+  QMainWindow::changeEvent(event);
+  if (event->type() != QEvent::ActivationChange || !isActiveWindow() || !tabs_) return;
+  for (int i = 0; i < tabs_->count(); ++i) {
+    static_cast<GraphTab*>(tabs_->widget(i))->fileWatch().look();
+  }
 }
 
 void MainWindow::startRun() {
@@ -221,45 +481,91 @@ void MainWindow::startRun() {
     if (tab->run().state() == RunState::paused) tab->run().resume();
     return;
   }
-  tab->model().checkNow();
-  if (!tab->model().problems().ok()) {
-    statusBar()->showMessage(tr("the graph has errors: see the problems panel"), 8000);
+  if (const auto request = requestOf(*tab)) launch(*tab, *request);
+}
+
+void MainWindow::stepRun(const QString& what) {
+  GraphTab* tab = currentTab();
+  if (!tab) return;
+  if (tab->run().isActive()) {
+    if (what == QStringLiteral("step")) return tab->run().stepIteration();
+    return tab->run().stepNode();
+  }
+  auto request = requestOf(*tab);
+  if (!request) return;
+  tab->holdAtStart(*request, what);
+  launch(*tab, *request);
+}
+
+void MainWindow::runToSelected() {
+  GraphTab* tab = currentTab();
+  if (!tab) return;
+  const auto selected = tab->scene().selectedNodes();
+  if (selected.size() != 1) {
+    statusBar()->showMessage(tr("select the node to run to"), 8000);
     return;
   }
-  // What runs is what is on the screen, saved or not.
-  QDir().mkpath(paths_.runs);
-  QString graph = tab->model().path();
-  if (graph.isEmpty() || tab->model().isModified()) {
-    const QString base = graph.isEmpty() ? paths_.runs : QFileInfo(graph).absolutePath();
-    graph = QStringLiteral("%1/.%2.running.json")
-                .arg(base, QFileInfo(tab->model().title()).completeBaseName());
-    try {
-      Document copy = tab->model().document();
-      copy.save(graph.toStdString());
-    } catch (const Failure& failure) {
-      complain(tr("The run could not be started"), QString::fromStdString(failure.problem().text));
-      return;
-    }
+  const std::string path = tab->pathOf(selected[0]);
+  if (tab->run().isActive()) return tab->run().runTo(QString::fromStdString(path));
+  auto request = requestOf(*tab);
+  if (!request) return;
+  tab->runToAtStart(*request, path);
+  launch(*tab, *request);
+}
+
+void MainWindow::askCondition() {
+  GraphTab* tab = currentTab();
+  if (!tab) return;
+  const auto selected = tab->scene().selectedNodes();
+  const std::string path = selected.size() == 1 ? tab->pathOf(selected[0]) : std::string();
+  const QString where = path.empty() ? tr("an iteration") : QString::fromStdString(path);
+  const auto known = tab->breakpoints().find(path);
+  QInputDialog dialog(this);
+  dialog.setWindowTitle(tr("Breakpoint before %1").arg(where));
+  dialog.setLabelText(tr("Hold the run before %1 when\n"
+                         "METRIC > NUMBER or iteration >= NUMBER (<, <=, >, >=, ==, !=); "
+                         "empty: no breakpoint")
+                          .arg(where));
+  dialog.setTextValue(known == tab->breakpoints().end() ? QString() : known->second);
+  dialog.resize(520, 120);
+  if (dialog.exec() != QDialog::Accepted) return;
+  const QString condition = dialog.textValue().trimmed();
+  if (condition.isEmpty()) return tab->removeBreakpoint(path);
+  if (const QString fault = faultOfCondition(condition); !fault.isEmpty()) {
+    return complain(tr("This is no condition"), fault);
   }
-  problems_->clearRunProblems();
-  log_->clear();
-  RunRequest request;
-  request.program = paths_.program;
-  request.graph = graph;
-  request.out = paths_.runs;
-  tab->run().start(request);
-  runChanged();
+  tab->setBreakpoint(path, condition);
 }
 
 void MainWindow::stopRun() {
   withTab([](GraphTab& tab) { tab.run().stop(); });
 }
 
+void MainWindow::showDocks(bool shown) {
+  if (shown) {
+    for (QDockWidget* dock : std::exchange(hiddenDocks_, {})) dock->show();
+    for (QDockWidget* dock : std::exchange(frontDocks_, {})) dock->raise();
+    return;
+  }
+  // The welcome page has all of the window but the library.
+  for (auto* dock : findChildren<QDockWidget*>()) {
+    if (dock->objectName() == QStringLiteral("library") || dock->isHidden()) continue;
+    const bool first = !isVisible() && (dock->objectName() == QStringLiteral("parameters") ||
+                                        dock->objectName() == QStringLiteral("problems"));
+    if (first || !dock->visibleRegion().isEmpty()) frontDocks_ << dock;
+    hiddenDocks_ << dock;
+  }
+  for (QDockWidget* dock : hiddenDocks_) dock->hide();
+}
+
 void MainWindow::tabChanged() {
   GraphTab* tab = currentTab();
+  showDocks(tab != nullptr || pages_->currentIndex() != 0);
   parameters_->setModel(tab ? &tab->model() : nullptr);
   problems_->setModel(tab ? &tab->model() : nullptr);
   problems_->clearRunProblems();
+  for (const Problem& problem : ownProblems_) problems_->addRunProblem(problem);
+  diff_->setModel(tab ? &tab->model() : nullptr);
   rewards_->setData(tab ? &tab->data() : nullptr);
   log_->setPlainText(tab ? tab->run().log().join(QChar('\n')) : QString());
   selectionChanged();
@@ -295,7 +601,15 @@ void MainWindow::runChanged() {
   const bool active = tab && tab->run().isActive();
   progress_->setVisible(active);
   runLabel_->setText(tab ? runStateText(tab->run().state()) : QString());
-  for (const char* id : {"run.stop", "run.pause", "run.step", "run.checkpoint"}) {
+  if (tab && tab->runWatch().isAttached() && !active) {
+    const RunWatch& watch = tab->runWatch();
+    runLabel_->setText(tr("%1 %2, iteration %3 of %4")
+                           .arg(watch.isLive() ? tr("watching a run:") : tr("a run:"),
+                                watch.state())
+                           .arg(watch.completed())
+                           .arg(watch.iterations()));
+  }
+  for (const char* id : {"run.stop", "run.pause", "run.checkpoint"}) {
     actions_.action(QString::fromLatin1(id))->setEnabled(active);
   }
   actions_.action(QStringLiteral("run.start"))->setEnabled(tab != nullptr);
@@ -319,17 +633,10 @@ void MainWindow::showProgress() {
 void MainWindow::goTo(const QString& path, const QString& port) {
   GraphTab* tab = currentTab();
   if (!tab) return;
-  Scope scope;
-  QStringList parts = path.split(QChar('/'));
-  while (parts.size() > 1) {
-    const GraphNode* outer =
-        findNode(tab->model().document(), scope, parts.takeFirst().toStdString());
-    const auto inner = outer ? outer->subgraph() : std::nullopt;
-    if (!inner) return;
-    scope = std::string(*inner);
-  }
-  tab->scene().setScope(scope);
-  tab->canvas().centerOnNode(parts[0].toStdString());
+  const auto at = locate(tab->model().document(), path.toStdString(), *catalogue_);
+  if (!at) return;
+  tab->scene().setScope(at->scope);
+  tab->canvas().centerOnNode(at->node);
   if (!port.isEmpty()) parameters_->focusParameter(port);
 }
 
@@ -437,8 +744,11 @@ void MainWindow::closeEvent(QCloseEvent* event) {
     event->ignore();
     return;
   }
+  queue_->setHeld(true);
+  while (!queue_->waiting().empty()) queue_->remove(queue_->waiting().front().id);
   QSettings settings;
   settings.setValue(QStringLiteral("geometry"), saveGeometry());
+  showDocks(true);
   settings.setValue(QStringLiteral("docks"), saveState());
   settings.setValue(QStringLiteral("dark"), theme_.dark);
   while (tabs_->count() > 0) {
@@ -472,6 +782,14 @@ QStringList MainWindow::recent() const {
   return QSettings().value(QStringLiteral("recent")).toStringList();
 }
 
+QStringList MainWindow::recentThere() const {
+  QStringList there;
+  for (const QString& path : recent()) {
+    if (QFileInfo::exists(path)) there << path;
+  }
+  return there;
+}
+
 void MainWindow::remember(const QString& path) {
   QStringList list = recent();
   list.removeAll(path);
@@ -493,6 +811,15 @@ void MainWindow::setDark(bool dark) {
   for (int i = 0; i < tabs_->count(); ++i)
     static_cast<GraphTab*>(tabs_->widget(i))->setTheme(theme_);
   rewards_->setTheme(theme_);
+  diff_->setTheme(theme_);
+  if (gallery_) gallery_->setTheme(theme_);
+}
+
+void MainWindow::report(const Problem& problem) {
+  ownProblems_.push_back(problem);
+  problems_->addRunProblem(problem);
+  raise(problems_);
+  statusBar()->showMessage(QString::fromStdString(problem.text), 20000);
 }
 
 void MainWindow::offerRecovery() {

@@ -2,6 +2,7 @@
 #include <QApplication>
 #include <QDir>
 #include <QDockWidget>
+#include <QFileDialog>
 #include <QFileInfo>
 #include <QHeaderView>
 #include <QLabel>
@@ -16,10 +17,14 @@
 #include <QTreeWidget>
 #include <QVBoxLayout>
 
+#include "editor/panels/diff_panel.h"
 #include "editor/panels/parameter_panel.h"
 #include "editor/panels/problems_panel.h"
+#include "editor/panels/queue_panel.h"
 #include "editor/panels/search_popup.h"
 #include "editor/rewards/rewards_dock.h"
+#include "editor/run/run_queue.h"
+#include "editor/window/gallery.h"
 #include "editor/window/graph_tab.h"
 #include "editor/window/main_window.h"
 
@@ -42,11 +47,15 @@ void MainWindow::buildActions() {
     if (currentTab()) Q_EMIT tabs_->tabCloseRequested(tabs_->currentIndex());
   });
   add("file.welcome", tr("&Welcome page"), "", tr("The gallery of graphs and recent files"),
-      [this] { pages_->setCurrentIndex(0); });
+      [this] {
+        gallery_->setRecent(recentThere());
+        pages_->setCurrentIndex(0);
+      });
   add("file.quit", tr("&Quit"), "Ctrl+Q", tr("Closes the window"), [this] { close(); });
   buildEditActions();
   buildViewActions();
   buildRunActions();
+  buildRewardActions();
 }
 
 void MainWindow::buildEditActions() {
@@ -108,10 +117,20 @@ void MainWindow::buildEditActions() {
         searchNode(center - QPoint(230, 190),
                    tab.canvas().freePlace() + QPointF(0, NodeView::kTitle), std::nullopt);
       });
-  add("node.rename", node, tr("&Rename"), "F2", tr("Gives the node another name"),
-      [this](GraphTab&) { parameters_->focusParameter(tr("Node name")); });
+  add("node.rename", node, tr("&Rename"), "F2",
+      tr("Gives the node another name, a frame another title, a note another text"),
+      [this](GraphTab& tab) {
+        tab.canvas().editSelectedText();
+        if (tab.scene().selectedNodes().size() == 1) parameters_->focusParameter(tr("Node name"));
+      });
   add("node.collapse", node, tr("&Collapse"), "Alt+C", tr("Shows only the titles"),
       [](GraphTab& tab) { tab.canvas().toggleCollapsed(); });
+  add("node.mute", node, tr("&Mute"), "Ctrl+M",
+      tr("Neither the nodes nor what needs them run; again: they do"),
+      [](GraphTab& tab) { tab.canvas().toggleMode(NodeMode::mute); });
+  add("node.bypass", node, tr("&Bypass"), "Ctrl+B; M",
+      tr("Readers of the nodes get what feeds them, as if they were not there; again: they are"),
+      [](GraphTab& tab) { tab.canvas().toggleMode(NodeMode::bypass); });
   add("node.frame", node, tr("&Frame"), "C", tr("Puts a frame around the selection"),
       [](GraphTab& tab) { tab.canvas().frameSelection(); });
   add("node.note", node, tr("Sticky &note"), "Shift+P", tr("Adds a note"),
@@ -183,6 +202,21 @@ void MainWindow::buildViewActions() {
       "view.palette", tr("&Command palette..."), "Ctrl+Shift+P", tr("Every command by name"),
       [this] { showPalette(); }, false);
   add(
+      "view.diff", tr("&Differences from the file"), "Ctrl+Shift+F",
+      tr("What has changed since the graph was saved"), [this] { showDifferences({}); }, false);
+  add(
+      "view.diff_other", tr("Differences from &another graph..."), "",
+      tr("Compares the graph with another file"),
+      [this] {
+        const QString file = QFileDialog::getOpenFileName(
+            this, tr("Compare with"), paths_.graphs, tr("Graphs (*.json);;All files (*)"));
+        if (!file.isEmpty() && currentTab()) showDifferences(file);
+      },
+      false);
+  add(
+      "view.queue", tr("&Queue of runs"), "Q", tr("Shows what waits to be run"),
+      [this] { raise(findChild<QueuePanel*>()); }, true);
+  add(
       "view.theme", tr("&Dark or light"), "", tr("Changes between the dark and the light theme"),
       [this] { setDark(!theme_.dark); }, false);
   add(
@@ -206,20 +240,38 @@ void MainWindow::buildRunActions() {
   };
   add("run.start", tr("&Run"), "Ctrl+Return; F5",
       tr("Runs the graph as it is on the screen, or goes on"), [this] { startRun(); });
+  add("run.queue", tr("Add to the &queue"), "Ctrl+Shift+Return",
+      tr("Runs the graph as it is now after those that wait"), [this] { queueRun(); });
+  add("run.resume", tr("&Go on with the run"), "Shift+F5",
+      tr("Resumes the run that is shown from its last checkpoint"), [this] { resumeRun(); });
+  add("run.attach", tr("&Attach to a run..."), "",
+      tr("Watches a run that another process does, or looks at one that has ended"), [this] {
+        const QString folder =
+            QFileDialog::getExistingDirectory(this, tr("Run folder"), paths_.runs);
+        if (!folder.isEmpty()) openPath(folder);
+      });
   add("run.stop", tr("&Stop"), "Ctrl+Alt+Return",
       tr("Stops after this iteration, with a checkpoint"), [this] { stopRun(); });
   add("run.pause", tr("&Pause"), "F6", tr("Waits after this iteration"),
       [this] { withTab([](GraphTab& tab) { tab.run().pause(); }); });
-  add("run.step", tr("S&tep"), "F10", tr("One iteration of a paused run"),
-      [this] { withTab([](GraphTab& tab) { tab.run().stepIteration(); }); });
+  add("run.step", tr("S&tep an iteration"), "F10",
+      tr("Runs one iteration (of one that is held within, the rest), then waits"),
+      [this] { stepRun(QStringLiteral("step")); });
+  add("run.step_node", tr("Step a &node"), "F11", tr("Runs one node, then waits before the next"),
+      [this] { stepRun(QStringLiteral("step_node")); });
+  add("run.to_node", tr("Run &to the node"), "Ctrl+F10",
+      tr("Runs until the selected node is about to"), [this] { runToSelected(); });
   add("run.checkpoint", tr("&Checkpoint now"), "", tr("Writes a checkpoint after this iteration"),
       [this] { withTab([](GraphTab& tab) { tab.run().checkpoint(); }); });
   add("run.breakpoint", tr("&Breakpoint"), "F9",
-      tr("Pauses the run after the selected node's iteration"), [this] {
+      tr("Holds the run before the selected nodes; again: it does not"), [this] {
         withTab([](GraphTab& tab) {
           for (const std::string& name : tab.scene().selectedNodes()) tab.toggleBreakpoint(name);
         });
       });
+  add("run.breakpoint_if", tr("Breakpoint with a condition..."), "Shift+F9",
+      tr("Holds the run before the selected node, or before an iteration, once a metric says so"),
+      [this] { askCondition(); });
 }
 
 void MainWindow::buildDocks() {
@@ -238,6 +290,9 @@ void MainWindow::buildDocks() {
   tabifyDockWidget(parameterDock, pageDock);
   parameterDock->raise();
   auto* rewardDock = dock("rewards", tr("Rewards"), rewards_, Qt::BottomDockWidgetArea);
+  auto* diffDock = dock("differences", tr("Differences"), diff_, Qt::BottomDockWidgetArea);
+  auto* queueDock =
+      dock("queue", tr("Queue"), new QueuePanel(*queue_, this), Qt::BottomDockWidgetArea);
   auto* problemDock = dock("problems", tr("Problems"), problems_, Qt::BottomDockWidgetArea);
   log_->setReadOnly(true);
   log_->setMaximumBlockCount(20000);
@@ -245,9 +300,11 @@ void MainWindow::buildDocks() {
   auto* logDock = dock("log", tr("Log"), log_, Qt::BottomDockWidgetArea);
   tabifyDockWidget(problemDock, rewardDock);
   tabifyDockWidget(rewardDock, logDock);
+  tabifyDockWidget(logDock, diffDock);
+  tabifyDockWidget(diffDock, queueDock);
   problemDock->raise();
   resizeDocks({libraryDock, parameterDock}, {210, 320}, Qt::Horizontal);
-  resizeDocks({rewardDock}, {260}, Qt::Vertical);
+  resizeDocks({rewardDock}, {320}, Qt::Vertical);
 }
 
 void MainWindow::fillLibrary() {
@@ -278,53 +335,15 @@ void MainWindow::fillLibrary() {
 }
 
 QWidget* MainWindow::welcomePage() {
-  auto* page = new QWidget(this);
-  auto* layout = new QVBoxLayout(page);
-  layout->setContentsMargins(40, 30, 40, 30);
-  auto* title =
-      new QLabel(tr("<h1>RewardLoom</h1><p>Design a reward-driven training pipeline, run it, "
-                    "and watch what the reward does.</p>"));
-  layout->addWidget(title);
-  auto* create = new QPushButton(tr("New graph"));
-  create->setMaximumWidth(180);
-  connect(create, &QPushButton::clicked, this, [this] { newGraph(); });
-  layout->addWidget(create);
-  const auto list = [&](const QString& heading, const QStringList& paths) {
-    if (paths.isEmpty()) return;
-    layout->addWidget(new QLabel(QStringLiteral("<h3>%1</h3>").arg(heading)));
-    auto* widget = new QListWidget;
-    widget->setAccessibleName(heading);
-    for (const QString& path : paths) {
-      auto* item = new QListWidgetItem(widget);
-      item->setData(Qt::UserRole, path);
-      QString text = QFileInfo(path).completeBaseName();
-      try {
-        const Document document = Document::load(path.toStdString());
-        if (!document.name.empty())
-          text += QStringLiteral("   ") + QString::fromStdString(document.name);
-        item->setToolTip(QString::fromStdString(document.about));
-      } catch (const Failure& failure) {
-        text += tr("   (cannot be read)");
-        item->setToolTip(QString::fromStdString(failure.problem().text));
-      }
-      item->setText(text);
-    }
-    connect(widget, &QListWidget::itemActivated, this,
-            [this](QListWidgetItem* item) { openPath(item->data(Qt::UserRole).toString()); });
-    layout->addWidget(widget, 1);
-  };
-  QStringList recentThere;
-  for (const QString& path : recent()) {
-    if (QFileInfo::exists(path)) recentThere << path;
-  }
-  list(tr("Recent"), recentThere);
-  QStringList gallery;
-  for (const QFileInfo& info :
-       QDir(paths_.graphs).entryInfoList({QStringLiteral("*.json")}, QDir::Files, QDir::Name)) {
-    gallery << info.absoluteFilePath();
-  }
-  list(tr("Graphs"), gallery);
-  return page;
+  gallery_ = new Gallery(catalogue_, this);
+  gallery_->setRecent(recentThere());
+  gallery_->setFolder(paths_.graphs);
+  connect(gallery_, &Gallery::newWanted, this, [this] { newGraph(); });
+  connect(gallery_, &Gallery::openWanted, this, [this](const QString& path) { openPath(path); });
+  connect(gallery_, &Gallery::runWanted, this, [this](const QString& path) {
+    if (openPath(path)) startRun();
+  });
+  return gallery_;
 }
 
 }  // namespace rewardloom

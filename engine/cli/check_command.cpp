@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <thread>
 
 #include "engine/cli/command_line.h"
+#include "engine/cli/estimate_table.h"
 #include "engine/cli/terminal.h"
 #include "engine/core/registry.h"
 #include "engine/graph/checker.h"
+#include "engine/run/run.h"
 
 namespace rewardloom::cli {
 namespace {
@@ -14,6 +18,8 @@ struct CheckOptionsGiven {
   std::vector<std::string> graphs;
   std::vector<std::string> plugins;
   bool json = false;
+  bool estimate = false;
+  int threads = 0;
 };
 
 struct Counts {
@@ -42,17 +48,38 @@ std::string last_line(const Counts& counts, std::size_t graphs, bool json) {
   return text + "\n";
 }
 
+/// What a run of a graph without errors will take.
+std::string estimate_of(const std::string& file, const Registry& registry,
+                        const CheckOptionsGiven& given, Counts& counts) {
+  const Plan plan = compile(Document::load(file), registry.catalogue());
+  const int all = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const GraphEstimate estimate =
+      estimate_graph(plan, registry, {given.threads > 0 ? given.threads : all, "cpu"});
+  std::string out = given.json ? estimate_lines(estimate) : estimate_table(estimate);
+  if (const auto problem = memory_problem(estimate, file)) {
+    counts.add(problem->severity);
+    out +=
+        given.json ? to_json(*problem).dump() + "\n" : problem_text(*problem, use_colour(stdout));
+  }
+  return out;
+}
+
 int check_graphs(const CheckOptionsGiven& given) {
+  if (given.estimate) prepare_process();
   const auto registry = make_registry(given.plugins);
   const bool colour = !given.json && use_colour(stdout);
   Counts counts;
   std::string out;
   for (const std::string& graph : given.graphs) {
+    const std::size_t errors_before = counts.errors;
     for (const Problem& problem : check_file(graph, registry->catalogue()).problems) {
       counts.add(problem.severity);
       out += given.json
                  ? to_json(problem).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"
                  : problem_text(problem, colour);
+    }
+    if (given.estimate && counts.errors == errors_before) {
+      out += estimate_of(graph, *registry, given, counts);
     }
   }
   print(out + last_line(counts, given.graphs.size(), given.json));
@@ -70,6 +97,14 @@ void add_check_command(CLI::App& app, Action& action) {
       "--json", given->json,
       "one object a line: severity, code, file, node, port, message, help; counts last "
       "(default: text)");
+  command->add_flag("--estimate", given->estimate,
+                    "also says what memory and time a run will take, node by node; reads "
+                    "configurations, tokenizers and rows, no weights (default: no)");
+  command
+      ->add_option("--threads", given->threads,
+                   "of that run: passes that are under way at once; 0 is all (default: 0)")
+      ->type_name("T")
+      ->check(CLI::NonNegativeNumber);
   add_plugin_option(*command, given->plugins);
   command->footer("Exit status: 0 if no graph has an error, else 3. Warnings do not count.");
   command->callback([&action, given] { action = [given] { return check_graphs(*given); }; });

@@ -138,6 +138,16 @@ void EventStream::paused(bool is_paused) {
   write({{"event", is_paused ? "paused" : "resumed"}, {"iteration", iteration_}});
 }
 
+void EventStream::stopped_at(const std::string& node, const std::string& breakpoint,
+                             std::int64_t iteration) {
+  const std::lock_guard lock(mutex_);
+  paused_ = true;
+  Json event = {{"event", "stopped"}, {"iteration", iteration}};
+  if (!node.empty()) event["node"] = node;
+  if (!breakpoint.empty()) event["breakpoint"] = breakpoint;
+  write(event);
+}
+
 void EventStream::hung(const Problem& problem) {
   print_problem(problem);
   {

@@ -20,6 +20,8 @@ class EventStream final : public RunReport {
   void iteration_done(std::int64_t iteration, double seconds) override;
   void checkpoint_written(std::int64_t iteration, const std::string& folder) override;
   void paused(bool is_paused) override;
+  void stopped_at(const std::string& node, const std::string& breakpoint,
+                  std::int64_t iteration) override;
   void hung(const Problem& problem) override;
 
   void refused(const std::vector<Problem>& problems, ExitStatus status) override;

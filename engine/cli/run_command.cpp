@@ -11,6 +11,7 @@
 #include "engine/graph/checker.h"
 #include "engine/graph/hash.h"
 #include "engine/graph/override.h"
+#include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 
 namespace rewardloom::cli {
@@ -30,6 +31,7 @@ struct RunGiven {
   bool quiet = false;
   bool json = false;
   std::vector<std::string> plugins;
+  std::vector<std::string> breakpoints;
 };
 
 /// Everything that a run needs, before it is made.
@@ -79,6 +81,7 @@ RunOptions common_options(const RunGiven& given) {
   options.iterations = given.iterations;
   if (given.device) options.device = *given.device;
   if (given.threads) options.threads = *given.threads;
+  options.breakpoints = given.breakpoints;
   return options;
 }
 
@@ -156,6 +159,10 @@ int execute(const RunGiven& given, RunReport& report) {
   refuse_contradictions(given);
   Prepared prepared = given.resume.empty() ? prepare_new(given) : prepare_resumed(given);
   as_usage([&] { return parse_device(prepared.options.device); });
+  as_usage([&] {
+    for (const std::string& place : given.breakpoints) Breakpoint::parse(place);
+    return 0;
+  });
   Run run(std::move(prepared.document), *prepared.registry, prepared.options, &report);
   struct Forget {
     RunReport& report;
@@ -244,11 +251,19 @@ void add_how_to_run(CLI::App& command, RunGiven& given) {
       ->type_name("DIR");
   CLI::Option* const quiet = command.add_flag(
       "--quiet", given.quiet, "prints nothing but errors (default: progress and a summary)");
+  CLI::Option* const json =
+      command
+          .add_flag("--json", given.json,
+                    "reports as one JSON object a line, and reads commands from standard input "
+                    "(default: off)")
+          ->excludes(quiet);
   command
-      .add_flag("--json", given.json,
-                "reports as one JSON object a line, and reads commands from standard input "
-                "(default: off)")
-      ->excludes(quiet);
+      .add_option("--break", given.breakpoints,
+                  "waits for a command there: NODE, \"NODE if METRIC > NUMBER\" or \"if iteration "
+                  ">= NUMBER\"; may be repeated (default: none)")
+      ->type_name("PLACE")
+      ->allow_extra_args(false)
+      ->needs(json);
 }
 
 }  // namespace
@@ -261,9 +276,9 @@ void add_run_command(CLI::App& app, Action& action) {
   add_how_to_run(*command, *given);
   command->footer(
       "Ctrl-C stops after the iteration and writes a checkpoint; again, it ends at once.\n"
-      "With --json standard input takes pause, resume, step, stop, checkpoint and set "
-      "NODE.PARAM=VALUE,\n"
-      "one a line, as these words or as {\"command\": \"pause\"}.\n"
+      "With --json standard input takes pause, resume, step, step_node, run_to NODE, break PLACE,\n"
+      "unbreak [NODE], stop, checkpoint and set NODE.PARAM=VALUE, one a line, as these words or as\n"
+      "{\"command\": \"pause\"}.\n"
       "\n"
       "Examples:\n"
       "  rewardloom run graph.json --set update.learning_rate=3e-5 --iterations 300\n"

@@ -34,8 +34,9 @@ void handle_signals(void (*handler)(int)) {
 }
 
 const std::vector<std::string>& command_names() {
-  static const std::vector<std::string> names = {"pause", "resume",     "step",
-                                                 "stop",  "checkpoint", "set"};
+  static const std::vector<std::string> names = {"pause", "resume",  "step",      "stop",
+                                                 "checkpoint", "set", "break", "unbreak",
+                                                 "step_node", "run_to"};
   return names;
 }
 
@@ -65,6 +66,9 @@ RunCommand command_from_json(std::string_view line) {
     RunCommand command;
     command.kind = kind_of(json.at("command").get<std::string>());
     if (command.kind == RunCommand::set) command.assignment = assignment_of(json);
+    if (command.kind == RunCommand::break_at) command.place = json.at("at").get<std::string>();
+    if (command.kind == RunCommand::run_to) command.place = json.at("node").get<std::string>();
+    if (command.kind == RunCommand::unbreak) command.place = json.value("node", "");
     return command;
   } catch (const nlohmann::json::exception& error) {
     throw Failure("command-shape", fmt::format("a command that cannot be read: {}", error.what()),
@@ -87,6 +91,15 @@ RunCommand parse_command(std::string_view line) {
   RunCommand command;
   command.kind = kind_of(std::string(line.substr(0, blank)));
   const std::string_view rest = blank == std::string_view::npos ? "" : trimmed(line.substr(blank));
+  const bool placed = command.kind == RunCommand::break_at || command.kind == RunCommand::run_to;
+  if (placed && rest.empty()) {
+    throw Failure("command-shape", fmt::format("{} lacks a place", line.substr(0, blank)),
+                  "write break NODE, break NODE if METRIC > NUMBER, or run_to NODE");
+  }
+  if (placed || command.kind == RunCommand::unbreak) {
+    command.place = rest;
+    return command;
+  }
   if (command.kind != RunCommand::set && rest.empty()) return command;
   if (command.kind != RunCommand::set || rest.empty()) {
     throw Failure("command-shape",
@@ -158,6 +171,16 @@ void RunControl::obey(const std::string& line) {
       case RunCommand::stop: run_.stop(); break;
       case RunCommand::checkpoint: run_.checkpoint(); break;
       case RunCommand::set: run_.set(command.assignment); break;
+      case RunCommand::break_at: run_.add_breakpoint(command.place); break;
+      case RunCommand::step_node: run_.step_node(); break;
+      case RunCommand::run_to: run_.run_to(command.place); break;
+      case RunCommand::unbreak:
+        if (command.place.empty()) {
+          run_.remove_breakpoints();
+        } else {
+          run_.remove_breakpoint(command.place == "-" ? std::string() : command.place);
+        }
+        break;
     }
     report_.command_done(line);
   } catch (const Failure& failure) {

@@ -11,12 +11,26 @@ namespace rewardloom::cli {
 
 /// One line of standard input.
 struct RunCommand {
-  enum Kind { pause, resume, step, stop, checkpoint, set } kind = pause;
+  enum Kind {
+    pause,
+    resume,
+    step,
+    stop,
+    checkpoint,
+    set,
+    break_at,
+    unbreak,
+    step_node,
+    run_to
+  } kind = pause;
   std::string assignment;  ///< of set: "node.param=value"
+  std::string place;       ///< of break: see Breakpoint::parse(); of unbreak and run_to: a node
 };
 
 /// Reads "pause", "set node.param=value", {"command": "pause"}, {"command": "set", "assignment":
-/// "node.param=value"} or {"command": "set", "node": N, "param": P, "value": V}.
+/// "node.param=value"} or {"command": "set", "node": N, "param": P, "value": V}; "break adv if
+/// reward/accuracy > 0.9" or {"command": "break", "at": "adv if reward/accuracy > 0.9"}; "run_to
+/// adv" or {"command": "run_to", "node": "adv"}; unbreak likewise, without a node for all.
 /// Failure `unknown-command` or `command-shape`.
 RunCommand parse_command(std::string_view line);
 

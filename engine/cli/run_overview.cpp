@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/cli/reward_summary.h"
 #include "engine/cli/run_report.h"
 #include "engine/cli/run_summary.h"
 #include "engine/cli/terminal.h"
@@ -187,6 +188,7 @@ std::string probes_text(const std::vector<ProbeSeries>& probes) {
   for (const char* title : {"5 %", "50 %", "95 %"}) out += pad_left(title, kNumberWidth);
   out += "  mean over iterations\n";
   for (const ProbeSeries& probe : probes) {
+    if (is_group_spread(probe)) continue;
     const Distribution& last = probe.rows.back().distribution;
     out += pad_right(cut_text(name(probe), column), column);
     out += pad_left(mean_and_spread(probe.rows.front().distribution), kSpreadWidth);
@@ -227,7 +229,7 @@ const ProbeSeries* most_telling(const std::vector<ProbeSeries>& probes) {
 
 std::string overview_text(const RunOverview& run, std::size_t width) {
   std::string out = heading(run) + metrics_text(run.metrics, width) + probes_text(run.probes) +
-                    alarms_text(run.alarms, width);
+                    proxy_gold_text(run, width) + groups_text(run) + alarms_text(run.alarms, width);
   const std::string slowest = slowest_nodes(run.nodes, 6);
   if (!slowest.empty()) out += "\ntime      " + slowest + "\n";
   if (const ProbeSeries* const probe = most_telling(run.probes)) {
@@ -279,6 +281,8 @@ Json overview_json(const RunOverview& run) {
                                {"max", metric.max}});
   }
   for (const ProbeSeries& probe : run.probes) json["probes"].push_back(probe_json(probe));
+  json["proxy_gold"] = proxy_gold_json(run);
+  json["groups"] = groups_json(run);
   for (const AlarmGroup& group : run.alarms) json["alarms"].push_back(alarm_json(group));
   for (const NodeRow& row : run.nodes) {
     json["nodes"].push_back({{"node", row.node},

@@ -286,9 +286,9 @@ void check_placement(const CheckedGraph& checked) {
   static const std::vector<std::string> known_keys = {"device", "threads", "micro_batch", "rank"};
   const FlatGraph& graph = checked.graph;
   const auto add = [&](const std::string& node, const std::string& key, const char* code,
-                       std::string text, std::string help) {
+                       std::string text, std::string help, Severity severity = Severity::warning) {
     checked.problems.add(ProblemList::placement, 0,
-                         Problem{Severity::warning,
+                         Problem{severity,
                                  code,
                                  {graph.document->file, node.empty() ? "placement" : node, key},
                                  std::move(text),
@@ -309,6 +309,12 @@ void check_placement(const CheckedGraph& checked) {
     }
     if (!entry.is_object()) continue;
     for (const auto& [key, value] : entry.items()) {
+      const bool size = value.is_number_integer() && value.get<std::int64_t>() >= 0;
+      if (key == "micro_batch" && !size && value != "auto") {
+        add("placement." + name, key, "param-type",
+            fmt::format("is {}, which is no number of rows", value.dump()),
+            "give a number, 0 for the node's own choice, or \"auto\"", Severity::error);
+      }
       if (std::find(known_keys.begin(), known_keys.end(), key) != known_keys.end()) continue;
       add("placement." + name, key, "unknown-key",
           "a placement has no key of this name; it is kept but has no effect",

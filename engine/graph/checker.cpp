@@ -1,7 +1,9 @@
 #include "engine/graph/checker.h"
 
 #include <algorithm>
+#include <iterator>
 
+#include "engine/graph/active_nodes.h"
 #include "engine/graph/flat.h"
 #include "engine/graph/flow.h"
 #include "engine/graph/graph_checks.h"
@@ -42,8 +44,10 @@ void add_reading_problems(const FlatGraph& graph, ProblemList& problems) {
 std::size_t CheckResult::errors() const { return count(problems, Severity::error); }
 std::size_t CheckResult::warnings() const { return count(problems, Severity::warning); }
 
-CheckResult check(const Document& document, const Catalogue& catalogue,
-                  const CheckOptions& options) {
+namespace {
+
+CheckResult check_active(const Document& document, const Catalogue& catalogue,
+                         const CheckOptions& options, bool whole) {
   ProblemList problems;
   const FlatGraph graph = flatten(document, catalogue, options, problems);
   const Flow flow = find_flow(graph, problems);
@@ -54,10 +58,24 @@ CheckResult check(const Document& document, const Catalogue& catalogue,
   check_losses(checked);
   check_rules(checked);
   // A wrong edge makes much look unused that is not.
-  if (graph.wiring_is_sound && !has_errors(document.reading_problems())) check_use(checked);
+  // So does a part that is muted.
+  const bool sound = graph.wiring_is_sound && !has_errors(document.reading_problems());
+  if (whole && sound) check_use(checked);
   check_placement(checked);
   add_reading_problems(graph, problems);
   return {std::move(problems).sorted()};
+}
+
+}  // namespace
+
+CheckResult check(const Document& document, const Catalogue& catalogue,
+                  const CheckOptions& options) {
+  if (!has_modes(document)) return check_active(document, catalogue, options, true);
+  CheckResult result;
+  const Document active = active_part(document, catalogue, result.problems);
+  std::vector<Problem> others = check_active(active, catalogue, options, false).problems;
+  std::move(others.begin(), others.end(), std::back_inserter(result.problems));
+  return result;
 }
 
 CheckResult check_file(const std::filesystem::path& path, const Catalogue& catalogue,
@@ -74,6 +92,8 @@ const std::vector<std::string>& check_codes() {
       "access",
       "bad-name",
       "bad-reference",
+      "bypass-no-input",
+      "bypassed",
       "container-port",
       "cycle",
       "dead-node",
@@ -88,6 +108,7 @@ const std::vector<std::string>& check_codes() {
       "missing-file",
       "missing-input",
       "missing-parameter",
+      "muted",
       "no-path-to-model",
       "options",
       "param-choice",

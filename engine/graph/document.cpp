@@ -45,6 +45,7 @@ Json node_json(const GraphNode& node) {
   append_member(json, "type", node.type);
   append_unless_empty(json, "about", node.about);
   append_unless_empty(json, "role", node.role);
+  if (node.mode != NodeMode::normal) append_member(json, "mode", to_string(node.mode));
   append_unless_empty(json, "inputs", inputs_json(node.inputs));
   append_unless_empty(json, "params", node.params);
   if (node.on_error) {
@@ -132,6 +133,15 @@ std::string_view to_string(FailureAction action) {
     case FailureAction::retry: return "retry";
   }
   return "stop";
+}
+
+std::string_view to_string(NodeMode mode) {
+  switch (mode) {
+    case NodeMode::normal: return "normal";
+    case NodeMode::mute: return "mute";
+    case NodeMode::bypass: return "bypass";
+  }
+  return "normal";
 }
 
 const InputEdges* GraphNode::input(std::string_view port) const {

@@ -45,12 +45,17 @@ struct ErrorPolicy {
   bool operator==(const ErrorPolicy&) const = default;
 };
 
+/// Whether a node runs: see active_nodes.h.
+enum class NodeMode { normal, mute, bypass };
+std::string_view to_string(NodeMode mode);
+
 /// A node of a graph: an instance of a node type, of a subgraph ("subgraph.NAME") or a container.
 struct GraphNode {
   std::string name;
   std::string type;
   std::string about;
   std::string role;  ///< "gold": what it gives is for measuring only
+  NodeMode mode = NodeMode::normal;
   Json params = Json::object();
   std::vector<InputEdges> inputs;
   std::optional<ErrorPolicy> on_error;

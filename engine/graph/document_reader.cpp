@@ -12,8 +12,8 @@ namespace {
 const std::vector<std::string> kTopKeys = {"rewardloom", "name",      "about",
                                            "parameters", "settings",  "nodes",
                                            "subgraphs",  "placement", "layout"};
-const std::vector<std::string> kNodeKeys = {"type",   "about",    "role",    "inputs",
-                                            "params", "on_error", "deadline"};
+const std::vector<std::string> kNodeKeys = {"type",   "about",  "role",     "mode",
+                                            "inputs", "params", "on_error", "deadline"};
 const std::vector<std::string> kSubgraphKeys = {"about", "parameters", "inputs", "nodes",
                                                 "outputs"};
 
@@ -171,6 +171,12 @@ bool DocumentReader::read_node_key(GraphNode& node, const std::string& key, Json
   if (key == "role") {
     if (!expect(value == "gold", place, key, "\"gold\"", value)) return false;
     return take_text(node.role);
+  }
+  if (key == "mode") {
+    const bool mute = value == "mute";
+    if (!expect(mute || value == "bypass", place, key, "\"mute\" or \"bypass\"", value)) return false;
+    node.mode = mute ? NodeMode::mute : NodeMode::bypass;
+    return true;
   }
   if (key == "params") {
     if (!expect(value.is_object(), place, key, "an object", value)) return false;

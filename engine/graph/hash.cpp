@@ -90,6 +90,7 @@ Json nodes_meaning(const std::vector<GraphNode>& nodes) {
     }
     Json meaning{{"type", node.type}, {"role", node.role}, {"params", node.params}};
     append_member(meaning, "inputs", std::move(inputs));
+    if (node.mode != NodeMode::normal) append_member(meaning, "mode", to_string(node.mode));
     if (node.on_error) {
       append_member(meaning, "on_error",
                     Json{to_string(node.on_error->action), node.on_error->attempts});

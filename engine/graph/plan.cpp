@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/graph/active_nodes.h"
 #include "engine/graph/flat.h"
 #include "engine/graph/flow.h"
 #include "engine/graph/graph_checks.h"
@@ -366,6 +367,15 @@ CriticalPath critical_path(const Plan& plan, const std::vector<double>& node_cos
 }
 
 Plan compile(const Document& document, const Catalogue& catalogue) {
+  if (has_modes(document)) {
+    std::vector<Problem> modes;
+    const Document active = active_part(document, catalogue, modes);
+    const auto error = std::find_if(modes.begin(), modes.end(), [](const Problem& problem) {
+      return problem.severity == Severity::error;
+    });
+    if (error != modes.end()) throw Failure(*error);
+    return compile(active, catalogue);
+  }
   ProblemList problems;
   for (const Problem& problem : document.reading_problems()) {
     problems.add(ProblemList::whole, 0, problem);

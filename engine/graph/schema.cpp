@@ -142,6 +142,11 @@ Json node_schema(const Catalogue& catalogue) {
   properties["about"] = {{"type", "string"}};
   properties["role"] = {{"const", "gold"},
                         {"description", "what the node gives is for measuring only"}};
+  properties["mode"] = {
+      {"enum", {"mute", "bypass"}},
+      {"description",
+       "mute: neither it nor what needs it runs; bypass: who reads it gets its first input of the "
+       "same type"}};
   properties["inputs"] = {{"type", "object"}, {"additionalProperties", see("edge_or_list")}};
   properties["params"] = {{"type", "object"}};
   properties["on_error"] = on_error;
@@ -178,7 +183,8 @@ Json placement_schema() {
   Json properties;
   properties["device"] = {{"type", "string"}, {"description", "cpu, cuda:0, ..."}};
   properties["threads"] = {{"type", "integer"}, {"minimum", 1}};
-  properties["micro_batch"] = {{"type", "integer"}, {"minimum", 0}};
+  const Json number{{"type", "integer"}, {"minimum", 0}};
+  properties["micro_batch"] = {{"anyOf", {number, {{"const", "auto"}}}}};
   properties["rank"] = {{"type", "integer"}, {"minimum", 0}};
   return {{"type", "object"},
           {"additionalProperties", {{"type", "object"}, {"properties", properties}}}};

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "engine/io/database.h"
+#include "engine/io/durable_file.h"
 #include "engine/io/run_store.h"
 
 namespace rewardloom {
@@ -81,8 +84,13 @@ struct RunReader::Implementation {
       : path(store_path(given)), database(open_read_only(path)) {
     if (const int code = probe(); code != SQLITE_OK) {
       const int kind = code & 0xFF;
-      if (kind != SQLITE_CANTOPEN && kind != SQLITE_READONLY) database.fail(code, "read");
-      open_without_log();
+      if (kind == SQLITE_CORRUPT) {
+        open_cut_off(code);
+      } else if (kind == SQLITE_CANTOPEN || kind == SQLITE_READONLY) {
+        open_without_log();
+      } else {
+        database.fail(code, "read");
+      }
     }
     note_version();
   }
@@ -104,6 +112,37 @@ struct RunReader::Implementation {
                      "{}-wal, are not read",
                      path.string(), path.filename().string()),
          "copy the run folder to where you may write");
+  }
+
+  // SQLite refuses a file that is shorter than it says, as a full disk or a broken copy leaves it.
+  // What is there can be read from a copy in memory whose missing pages are empty.
+  void open_cut_off(int code) {
+    std::string bytes = read_file(path);
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
+    constexpr std::size_t header = 100;
+    if (bytes.size() < header) database.fail(code, "read");
+    const std::size_t given = (std::size_t{byte(16)} << 8) | byte(17);
+    const std::size_t page = given == 1 ? 65536 : given;
+    std::size_t pages = 0;
+    for (std::size_t at = 28; at < 32; ++at) pages = pages << 8 | byte(at);
+    const std::size_t whole = page * pages;
+    constexpr std::size_t largest = std::size_t{4} << 30;
+    if (bytes.size() >= whole || whole > largest) database.fail(code, "read");
+    note("run-store-damaged",
+         fmt::format("{} is cut off: {} of {} bytes are there", path.string(), bytes.size(), whole),
+         "what is missing is lost; copy the run folder anew if there is a whole one");
+    bytes.resize(whole, '\0');
+    bytes[18] = bytes[19] = 1;  // memory knows no write-ahead log
+    auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(whole));
+    if (copy == nullptr) database.fail(SQLITE_NOMEM, "read");
+    std::memcpy(copy, bytes.data(), whole);
+    database = Database(":memory:", path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
+    const auto size = static_cast<sqlite3_int64>(whole);
+    const int loaded =
+        sqlite3_deserialize(database.handle(), "main", copy, size, size,
+                            SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_READONLY);
+    if (loaded != SQLITE_OK) database.fail(loaded, "read");
+    if (const int again = probe(); again != SQLITE_OK) database.fail(again, "read");
   }
 
   void note_version() {
@@ -171,9 +210,9 @@ struct RunReader::Implementation {
   template <typename Visit>
   void query(const std::string& table, const Columns& wanted, const Columns& needed,
              const std::string& tail, const Bind& bind, Visit&& visit) {
-    const std::string list = selection(table, wanted, needed);
-    if (list.empty()) return;
     try {
+      const std::string list = selection(table, wanted, needed);
+      if (list.empty()) return;
       Statement statement(database, fmt::format("SELECT {} FROM {} {}", list, table, tail));
       bind(statement);
       while (statement.step()) visit(static_cast<const Statement&>(statement));
@@ -182,6 +221,17 @@ struct RunReader::Implementation {
            fmt::format("table {} could be read in part only: {}", table, failure.problem().text),
            failure.problem().help);
     }
+  }
+
+  std::optional<std::int64_t> last_of(std::initializer_list<const char*> tables) {
+    std::optional<std::int64_t> last;
+    for (const char* table : tables) {
+      query(table, {"iteration"}, {"iteration"}, "ORDER BY iteration DESC LIMIT 1", nothing,
+            [&](const Statement& row) {
+              last = std::max(last.value_or(row.integer(0)), row.integer(0));
+            });
+    }
+    return last;
   }
 
   HistogramRow histogram_of(const Statement& row) {
@@ -233,15 +283,17 @@ RunReader& RunReader::operator=(RunReader&&) noexcept = default;
 int RunReader::schema_version() const { return implementation_->version; }
 const std::vector<Problem>& RunReader::problems() const { return implementation_->problems; }
 
+std::int64_t RunReader::change_counter() {
+  const std::string text = implementation_->database.text_of("PRAGMA data_version");
+  return text.empty() ? 0 : std::strtoll(text.c_str(), nullptr, 10);
+}
+
 std::optional<std::int64_t> RunReader::last_iteration() {
-  std::optional<std::int64_t> last;
-  for (const char* table : {"metrics", "events", "samples"}) {
-    implementation_->query(table, {"iteration"}, {"iteration"}, "ORDER BY iteration DESC LIMIT 1",
-                           nothing, [&](const Statement& row) {
-                             last = std::max(last.value_or(row.integer(0)), row.integer(0));
-                           });
-  }
-  return last;
+  return implementation_->last_of({"metrics", "events", "samples"});
+}
+
+std::optional<std::int64_t> RunReader::last_recorded_iteration() {
+  return implementation_->last_of({"metrics", "samples"});
 }
 
 std::vector<std::string> RunReader::metric_names() {
@@ -313,6 +365,41 @@ std::vector<ProbeSummary> RunReader::probes() {
   return probes;
 }
 
+std::vector<ProbeName> RunReader::probe_names() {
+  // Hops from port to port over the index instead of scanning every row.
+  std::vector<ProbeName> ports;
+  for (bool more = true; more;) {
+    more = false;
+    const std::string tail = fmt::format("{} ORDER BY node, port LIMIT 1",
+                                         ports.empty() ? "" : "WHERE (node, port) > (?, ?)");
+    const Bind after = [&](Statement& query) {
+      if (!ports.empty()) query.bind(ports.back().node).bind(ports.back().port);
+    };
+    implementation_->query("histograms", {"node", "port"}, {"node", "port"}, tail, after,
+                           [&](const Statement& row) {
+                             ports.push_back({row.text(0), row.text(1), {}});
+                             more = true;
+                           });
+  }
+  std::vector<ProbeName> names;
+  for (const ProbeName& port : ports) {
+    std::set<std::string> components;
+    for (const char* end : {"min", "max"}) {
+      implementation_->query(
+          "histograms", {"component"}, {"node", "port", "iteration"},
+          fmt::format("WHERE node = ?1 AND port = ?2 AND iteration = (SELECT {}(iteration) FROM "
+                      "histograms WHERE node = ?1 AND port = ?2)",
+                      end),
+          [&](Statement& query) { query.bind(port.node).bind(port.port); },
+          [&](const Statement& row) { components.insert(row.text(0)); });
+    }
+    for (const std::string& component : components) {
+      names.push_back({port.node, port.port, component});
+    }
+  }
+  return names;
+}
+
 std::vector<HistogramRow> RunReader::histograms(const std::string& node, const std::string& port,
                                                 const std::string& component, Iterations range) {
   std::vector<HistogramRow> rows;
@@ -334,6 +421,18 @@ std::vector<HistogramRow> RunReader::histograms_at(const std::string& node, cons
       "histograms", histogram_columns, {"node", "port", "component", "iteration"},
       "WHERE node = ? AND port = ? AND iteration = ? ORDER BY component",
       [&](Statement& query) { query.bind(node).bind(port).bind(iteration); },
+      [&](const Statement& row) { rows.push_back(implementation_->histogram_of(row)); });
+  return rows;
+}
+
+std::vector<HistogramRow> RunReader::last_histograms(const std::string& node,
+                                                     const std::string& port) {
+  std::vector<HistogramRow> rows;
+  implementation_->query(
+      "histograms", histogram_columns, {"node", "port", "component", "iteration"},
+      "WHERE node = ?1 AND port = ?2 AND iteration = (SELECT max(iteration) FROM histograms "
+      "WHERE node = ?1 AND port = ?2) ORDER BY component",
+      [&](Statement& query) { query.bind(node).bind(port); },
       [&](const Statement& row) { rows.push_back(implementation_->histogram_of(row)); });
   return rows;
 }
@@ -366,6 +465,33 @@ SamplePage RunReader::samples(const SampleFilter& filter) {
                                                 row.integer(3), row.text(4)});
                          });
   return page;
+}
+
+std::vector<SampleRow> RunReader::samples_of(const std::string& node, const std::string& port,
+                                             Iterations range, std::int64_t limit) {
+  std::vector<SampleRow> rows;
+  implementation_->query(
+      "samples", {"iteration", "row", "data"}, {"node", "port", "iteration", "row"},
+      "WHERE node = ? AND port = ? AND iteration BETWEEN ? AND ? ORDER BY iteration, row LIMIT ?",
+      [&](Statement& query) {
+        query.bind(node).bind(port).bind(range.first).bind(range.last).bind(limit);
+      },
+      [&](const Statement& row) {
+        rows.push_back({row.integer(0), node, port, row.integer(1), row.text(2)});
+      });
+  return rows;
+}
+
+std::vector<SampleRow> RunReader::samples_of_row(std::int64_t iteration, std::int64_t index) {
+  std::vector<SampleRow> rows;
+  implementation_->query(
+      "samples", {"node", "port", "data"}, {"iteration", "row"},
+      "WHERE iteration = ? AND row = ? ORDER BY node, port",
+      [&](Statement& query) { query.bind(iteration).bind(index); },
+      [&](const Statement& row) {
+        rows.push_back({iteration, row.text(0), row.text(1), index, row.text(2)});
+      });
+  return rows;
 }
 
 std::vector<AlarmRow> RunReader::alarms(Iterations range) {

@@ -32,6 +32,12 @@ struct ProbeSummary {
   Iterations iterations;
 };
 
+struct ProbeName {
+  std::string node;
+  std::string port;
+  std::string component;
+};
+
 /// Which samples: an empty text or no iteration means any.
 struct SampleFilter {
   std::string node;
@@ -63,8 +69,12 @@ class RunReader {
   int schema_version() const;
   /// What could not be read so far, each once: missing tables and columns, damage, a newer version.
   const std::vector<Problem>& problems() const;
+  /// Rises whenever another process has written to the store; the same number: nothing is new.
+  std::int64_t change_counter();
   /// The last iteration with a metric, histogram or event; nothing if there is none yet.
   std::optional<std::int64_t> last_iteration();
+  /// The same of metrics and samples alone: the end of a run is an event after its last iteration.
+  std::optional<std::int64_t> last_recorded_iteration();
 
   std::vector<std::string> metric_names();
   std::vector<MetricPoint> metric(const std::string& name, Iterations range = {});
@@ -75,13 +85,23 @@ class RunReader {
   std::vector<MetricRow> latest_metrics();
 
   std::vector<ProbeSummary> probes();
+  /// The recorded components without counts: quick however long the run. Components of a port are
+  /// those of its first and its last iteration.
+  std::vector<ProbeName> probe_names();
   std::vector<HistogramRow> histograms(const std::string& node, const std::string& port,
                                        const std::string& component, Iterations range = {});
   /// Every component of a port at one iteration, by component.
   std::vector<HistogramRow> histograms_at(const std::string& node, const std::string& port,
                                           std::int64_t iteration);
+  /// The same at the last iteration at which the port was recorded.
+  std::vector<HistogramRow> last_histograms(const std::string& node, const std::string& port);
 
   SamplePage samples(const SampleFilter& filter);
+  /// Samples of one port in a range, by iteration and row, at most `limit`.
+  std::vector<SampleRow> samples_of(const std::string& node, const std::string& port,
+                                    Iterations range, std::int64_t limit);
+  /// What every port kept of the row with this index at one iteration, by node and port.
+  std::vector<SampleRow> samples_of_row(std::int64_t iteration, std::int64_t row);
   std::vector<AlarmRow> alarms(Iterations range = {});
   /// Events in the order they were written; an empty kind means any.
   std::vector<EventRow> events(const std::string& kind = {}, Iterations range = {});

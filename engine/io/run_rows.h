@@ -41,6 +41,11 @@ struct MetricRow {
   double value = 0;
 };
 
+/// A component that rewards with groups have besides their own: the population standard deviation
+/// of the total within each group of two or more scored rows. A group whose rows are all worth the
+/// same gives no signal and is counted as absent.
+inline constexpr const char* kWithinGroupStd = "within_group_std";
+
 /// The distribution of one component ("total", "format", ...) of the value at a port.
 struct HistogramRow {
   std::int64_t iteration = 0;

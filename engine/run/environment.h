@@ -11,6 +11,7 @@
 
 namespace rewardloom {
 
+class Breakpoints;
 class DeviceStreams;
 class Recorder;
 class Registry;
@@ -32,6 +33,7 @@ struct Environment {
   Recorder* recorder = nullptr;  ///< null: nothing is written down
   RunListener* listener = nullptr;
   Watchdog* watchdog = nullptr;
+  Breakpoints* breakpoints = nullptr;
   std::string file;  ///< the graph file, for messages and relative paths
   std::string run_dir;
   c10::Device device{c10::kCPU};       ///< of nodes without a placement

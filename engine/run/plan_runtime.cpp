@@ -10,7 +10,9 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/core/estimate.h"
 #include "engine/core/registry.h"
+#include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 #include "engine/run/handover.h"
 #include "engine/run/probe_rows.h"
@@ -31,7 +33,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     settings.device = owner.environment_.device;
     const Json& placement = plan_node.placement;
     if (placement.contains("device")) settings.device = parse_device(placement["device"]);
-    if (placement.contains("micro_batch")) settings.micro_batch = placement["micro_batch"];
+    settings.micro_batch = micro_batch_of_placement(placement);
     settings.bodies = plan_node.bodies.size();
     for (const PlanOutput& output : plan_node.outputs) settings.output_names.push_back(output.name);
     shown_name = std::make_shared<const std::string>(settings.node);
@@ -45,6 +47,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     Environment& environment = owner_.environment_;
     if (environment.recorder) environment.recorder->metric(owner_.recorded_, full, value);
     if (environment.listener) environment.listener->metric(owner_.recorded_, full, value);
+    if (environment.breakpoints) environment.breakpoints->metric(full, value);
   }
   void alarm(std::string_view code, std::string_view text) override {
     report({Severity::warning,
@@ -272,6 +275,9 @@ void PlanRuntime::fire(NodeRuntime& node) {
   if (node.cached || skip_dead(node)) {
     release_inputs(node);
     return;
+  }
+  if (environment_.breakpoints) {
+    environment_.breakpoints->before_node(node.settings.node, recorded_);
   }
   try {
     attempt(node);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "engine/core/port_types.h"
@@ -72,17 +73,60 @@ std::vector<std::int64_t> reservoir(std::int64_t rows, int count, const RandomKe
   return kept;
 }
 
+/// One value per group of two or more present rows, 0 where they are all worth the same.
+at::Tensor within_group_std(const at::Tensor& total, const at::Tensor& group,
+                            const at::Tensor& absent) {
+  const at::Tensor worth = total.to(at::kCPU, at::kDouble).contiguous();
+  const at::Tensor ids = group.to(at::kCPU, at::kLong).contiguous();
+  const at::Tensor gone = absent.defined() ? absent.to(at::kCPU).contiguous() : at::Tensor();
+  std::map<std::int64_t, std::vector<double>> groups;
+  for (std::int64_t row = 0; row < worth.numel(); ++row) {
+    if (gone.defined() && gone.data_ptr<bool>()[row]) continue;
+    groups[ids.data_ptr<std::int64_t>()[row]].push_back(worth.data_ptr<double>()[row]);
+  }
+  std::vector<double> spread;
+  for (const auto& [id, values] : groups) {
+    if (values.size() < 2) continue;
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    const auto n = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+    double squares = 0;
+    for (const double value : values) squares += (value - mean) * (value - mean);
+    spread.push_back(*low == *high ? 0.0 : std::sqrt(squares / n));
+  }
+  return at::tensor(at::ArrayRef<double>(spread), at::dtype(at::kDouble));
+}
+
 Json number_json(double value) {
   return std::isfinite(value) ? Json(value) : Json(std::to_string(value));
 }
 
-Json row_json(const at::Tensor& tensor, std::int64_t row) {
-  const at::Tensor one = tensor.select(0, row).to(at::kCPU, at::kDouble).contiguous();
+Json row_json(const at::Tensor& tensor, std::int64_t row, const at::Tensor& written) {
+  at::Tensor one = tensor.select(0, row).to(at::kCPU, at::kDouble).contiguous();
+  if (written.defined() && one.sizes() == written.sizes()) one = one.masked_select(written);
   if (one.dim() == 0) return number_json(one.item<double>());
   Json list = Json::array();
   const double* data = one.data_ptr<double>();
   for (std::int64_t i = 0; i < one.numel(); ++i) list.push_back(number_json(data[i]));
   return list;
+}
+
+/// Which tokens of a row the policy wrote, where the value has one number for each token of it.
+at::Tensor written_tokens(const Completions* texts, const at::Tensor& main, std::int64_t row) {
+  if (texts == nullptr || main.dim() != 2 || main.sizes() != texts->tokens.sizes()) return {};
+  return texts->mask().select(0, row).to(at::kCPU);
+}
+
+void add_tokens(Json& json, const Completions& texts, std::int64_t row, const at::Tensor& written) {
+  const at::Tensor ids = texts.tokens.select(0, row).to(at::kCPU, at::kLong).contiguous();
+  Json tokens = Json::array();
+  for (std::int64_t i = 0; i < ids.numel(); ++i) {
+    if (written[i].item<bool>()) tokens.push_back(ids[i].item<std::int64_t>());
+  }
+  json["tokens"] = std::move(tokens);
+  if (texts.log_probs.defined()) {
+    json["behaviour_log_probs"] = row_json(texts.log_probs, row, written);
+  }
 }
 
 void add_texts(Json& json, const Completions& completions, std::int64_t row) {
@@ -106,6 +150,11 @@ std::vector<ProbeComponent> probe_components(const Value& value) {
       present = fields.absent.logical_not();
     }
     components.push_back({name, tensor, present});
+  }
+  if (value.type() == &PortTraits<Rewards>::type() && fields.group.defined() &&
+      fields.main.defined()) {
+    const at::Tensor spread = within_group_std(fields.main, fields.group, fields.absent);
+    if (spread.numel() > 0) components.push_back({kWithinGroupStd, spread, spread > 0});
   }
   return components;
 }
@@ -131,12 +180,15 @@ std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches
   std::vector<SampleRow> rows;
   for (const std::int64_t row : reservoir(fields.main.size(0), count, key)) {
     Json json;
+    json["batch"] = fields.batch;
     if (texts != nullptr) add_texts(json, *texts, row);
+    const at::Tensor written = written_tokens(texts, fields.main, row);
+    if (written.defined()) add_tokens(json, *texts, row, written);
     if (fields.group.defined()) json["group"] = fields.group[row].item<std::int64_t>();
     if (fields.absent.defined() && fields.absent[row].item<bool>()) json["absent"] = true;
     for (const auto& [name, tensor] : fields.numbers_found) {
       if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0))
-        json[name] = row_json(tensor, row);
+        json[name] = row_json(tensor, row, written);
     }
     SampleRow sample;
     sample.row = row;

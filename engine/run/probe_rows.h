@@ -18,8 +18,8 @@ struct ProbeComponent {
   at::Tensor present;
 };
 
-/// The floating-point fields of a reward-like value, e.g. total, format, length. Tokens outside the
-/// value's mask and absent rows do not count.
+/// The floating-point fields of a reward-like value, e.g. total, format, length, and the spread
+/// within the groups of rewards. Tokens outside the value's mask and absent rows do not count.
 std::vector<ProbeComponent> probe_components(const Value& value);
 
 /// The completions that probed values belong to, by batch; the last few are remembered.
@@ -35,7 +35,9 @@ class BatchTexts {
 };
 
 /// `count` rows of the value chosen by a seeded reservoir (Vitter's algorithm R), in order of their
-/// rows: prompt and completion where the batch is known, scalars, components and per-token values.
+/// rows: batch, prompt and completion where the batch is known, scalars, components and per-token
+/// values. Where the batch is known, the latter are those of the tokens that the policy wrote, with
+/// their ids as `tokens` and what the sampling policy gave them as `behaviour_log_probs`.
 std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
                                    const RandomKey& key);
 

@@ -130,7 +130,8 @@ void Recorder::Implementation::write(const ProbeWork& work) {
     }
     store.add(row);
   }
-  const std::uint64_t stream = hash_name(work.node + "." + work.port);
+  // One stream for all ports: of one batch each keeps the same rows, so that they can be joined.
+  const std::uint64_t stream = hash_name("samples");
   for (SampleRow& row :
        sample_rows(work.value, batches, options.samples,
                    RandomKey{options.seed, stream, static_cast<std::uint64_t>(work.iteration)})) {

@@ -15,6 +15,7 @@
 #include "engine/graph/override.h"
 #include "engine/graph/settings.h"
 #include "engine/io/checkpoint_files.h"
+#include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 #include "engine/run/handover.h"
 #include "engine/run/plan_runtime.h"
@@ -67,6 +68,7 @@ struct Run::Parts {
   std::unique_ptr<Plan> plan;
   std::unique_ptr<Recorder> recorder;
   std::unique_ptr<Watchdog> watchdog;
+  Breakpoints breakpoints;
   std::unique_ptr<oneapi::tbb::task_arena> arena;
   std::unique_ptr<PlanRuntime> runtime;
   std::vector<NodeRow> earlier_rows;  ///< of nodes before this process resumed the run
@@ -79,6 +81,7 @@ Run::Run(Document document, const Registry& registry, RunOptions options, RunObs
       observer_(observer),
       parts_(std::make_unique<Parts>(registry)) {
   compile_plan();
+  for (const std::string& text : options_.breakpoints) add_breakpoint(text);
   open_folder();
   start_parts();
 }
@@ -87,6 +90,17 @@ Run::~Run() = default;
 
 const Plan& Run::plan() const { return *parts_->plan; }
 
+namespace {
+
+void add_names(const Plan& plan, std::vector<std::string>& names) {
+  for (const PlanNode& node : plan.nodes) {
+    names.push_back(node.name);
+    for (const PlanBody& body : node.bodies) add_names(*body.plan, names);
+  }
+}
+
+}  // namespace
+
 void Run::compile_plan() {
   CheckResult result = check(document_, registry_.catalogue());
   if (!result.ok()) throw CheckFailed(std::move(result.problems));
@@ -94,6 +108,9 @@ void Run::compile_plan() {
     for (const Problem& problem : result.problems) observer_->problem(problem);
   }
   parts_->plan = std::make_unique<Plan>(compile(document_, registry_.catalogue()));
+  const std::lock_guard lock(command_mutex_);
+  node_names_.clear();
+  add_names(*parts_->plan, node_names_);
 }
 
 void Run::open_folder() {
@@ -192,6 +209,11 @@ void Run::start_parts() {
   };
   parts_->watchdog = std::make_unique<Watchdog>(std::move(watchdog));
   environment.watchdog = parts_->watchdog.get();
+  environment.breakpoints = &parts_->breakpoints;
+  parts_->breakpoints.stopped = [this](const std::string& node, const std::string& breakpoint,
+                                       std::int64_t iteration) {
+    if (observer_) observer_->stopped_at(node, breakpoint, iteration);
+  };
   parts_->arena = std::make_unique<oneapi::tbb::task_arena>(info_.threads);
   parts_->runtime = std::make_unique<PlanRuntime>(*parts_->plan, environment);
 }
@@ -324,9 +346,16 @@ void Run::finish(RunEnd end) {
 // ---- commands ----
 
 bool Run::wait_while_paused() {
+  const std::string breakpoint = parts_->breakpoints.before_iteration(completed_);
   std::unique_lock lock(command_mutex_);
+  in_iteration_ = false;
+  if (!breakpoint.empty() && steps_ == 0 && !stop_) {
+    paused_ = true;
+    if (observer_) observer_->stopped_at("", breakpoint, completed_);
+  }
   if (steps_ > 0) {
     --steps_;
+    in_iteration_ = !stop_;
     return !stop_;
   }
   const bool held = paused_ && !stop_;
@@ -334,27 +363,73 @@ bool Run::wait_while_paused() {
   command_.wait(lock, [&] { return !paused_ || steps_ > 0 || stop_; });
   if (steps_ > 0) --steps_;
   if (held && observer_) observer_->paused(false);
+  in_iteration_ = !stop_;
   return !stop_;
 }
 
 void Run::stop() {
   const std::lock_guard lock(command_mutex_);
   stop_ = true;
+  parts_->breakpoints.open();
   command_.notify_all();
 }
 
 void Run::pause(bool paused) {
   const std::lock_guard lock(command_mutex_);
   paused_ = paused;
+  if (!paused) let_nodes_go(parts_->breakpoints.release());
   command_.notify_all();
 }
 
 void Run::step() {
   const std::lock_guard lock(command_mutex_);
   paused_ = true;
+  if (let_nodes_go(parts_->breakpoints.release())) return;
   ++steps_;
   command_.notify_all();
 }
+
+bool Run::let_nodes_go(bool any_waited) {
+  if (any_waited && observer_) observer_->paused(false);
+  return any_waited;
+}
+
+void Run::step_node() {
+  const std::lock_guard lock(command_mutex_);
+  if (in_iteration_) return parts_->breakpoints.step();
+  // Between iterations the first node of the next one is where to stand.
+  parts_->breakpoints.hold();
+  paused_ = true;
+  ++steps_;
+  command_.notify_all();
+}
+
+void Run::run_to(const std::string& node) {
+  require_node(node);
+  const std::lock_guard lock(command_mutex_);
+  paused_ = false;
+  let_nodes_go(parts_->breakpoints.run_to(node));
+  command_.notify_all();
+}
+
+void Run::require_node(const std::string& node) {
+  const std::lock_guard lock(command_mutex_);
+  if (std::find(node_names_.begin(), node_names_.end(), node) != node_names_.end()) return;
+  const std::vector<std::string> near = nearest(node, node_names_);
+  throw Failure("unknown-node", fmt::format("there is no node {}", node),
+                near.empty() ? "rewardloom graph draws the graph with its names"
+                             : "did you mean " + listed(near) + "?");
+}
+
+void Run::add_breakpoint(const std::string& text) {
+  Breakpoint breakpoint = Breakpoint::parse(text);
+  if (!breakpoint.node.empty()) require_node(breakpoint.node);
+  parts_->breakpoints.add(std::move(breakpoint));
+}
+
+void Run::remove_breakpoint(const std::string& node) { parts_->breakpoints.remove(node); }
+
+void Run::remove_breakpoints() { parts_->breakpoints.clear(); }
 
 void Run::checkpoint() {
   const std::lock_guard lock(command_mutex_);

@@ -29,6 +29,7 @@ struct RunOptions {
   bool record = true;
   double patience = 30;              ///< seconds after which a node is called slow
   std::vector<std::string> plugins;  ///< remembered in run.json
+  std::vector<std::string> breakpoints;  ///< see Breakpoint::parse()
 };
 
 enum class RunEnd { done, interrupted, failed };
@@ -40,6 +41,13 @@ class RunObserver : public RunListener {
   virtual void iteration_done(std::int64_t iteration, double seconds) = 0;
   virtual void checkpoint_written(std::int64_t iteration, const std::string& folder) = 0;
   virtual void paused(bool is_paused) = 0;
+  /// A breakpoint, a step or run_to holds the run: before a node, or (empty) before an iteration.
+  virtual void stopped_at(const std::string& node, const std::string& breakpoint,
+                          std::int64_t iteration) {
+    static_cast<void>(node);
+    static_cast<void>(breakpoint);
+    static_cast<void>(iteration);
+  }
   /// A node ignored its deadline. The process has to end; what is on disk can be resumed.
   virtual void hung(const Problem& problem) = 0;
 };
@@ -58,10 +66,17 @@ class Run {
   RunEnd execute();
   const std::optional<Problem>& failure() const { return failure_; }
 
-  // Commands, from any thread; they take effect between iterations.
+  // Commands, from any thread; they take effect between iterations, those of nodes within one.
   void stop();
   void pause(bool paused);
-  void step();        ///< one iteration, then pause
+  void step();        ///< one iteration (the rest of one that is held within), then pause
+  void step_node();   ///< one node, then wait before the next
+  /// Goes on until this node is about to fire. Failure `unknown-node`.
+  void run_to(const std::string& node);
+  /// See Breakpoint::parse(). Failure `bad-breakpoint`, `unknown-node`.
+  void add_breakpoint(const std::string& text);
+  void remove_breakpoint(const std::string& node);
+  void remove_breakpoints();
   void checkpoint();  ///< write one after this iteration
   /// "node.param=value": the graph is checked and compiled anew, state stays. Throws Failure.
   void set(const std::string& assignment);
@@ -88,6 +103,8 @@ class Run {
   void finish(RunEnd end);
   void apply_pending_set();
   void start_parts();
+  void require_node(const std::string& node);
+  bool let_nodes_go(bool any_waited);
 
   Document document_;
   const Registry& registry_;
@@ -107,6 +124,8 @@ class Run {
   int steps_ = 0;
   bool checkpoint_wanted_ = false;
   std::optional<Document> replacement_;
+  std::vector<std::string> node_names_;
+  bool in_iteration_ = false;
 };
 
 /// Thrown by Run when the graph does not check.

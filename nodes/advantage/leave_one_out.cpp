@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/registry.h"
@@ -16,33 +17,46 @@ struct Running {
   double count = 0;
   double mean = 0;
   double squares = 0;
-
-  Running with(double value) const { return merged({1, value, 0}); }
-  Running merged(const Running& other) const {
-    if (count == 0) return other;
-    if (other.count == 0) return *this;
-    const double both = count + other.count;
-    const double distance = other.mean - mean;
-    return {both, mean + distance * other.count / both,
-            squares + other.squares + distance * distance * count * other.count / both};
-  }
 };
 
-/// For each member of a group the moments of all others.
-std::vector<Running> moments_of_others(const std::vector<double>& reward,
-                                       std::span<const std::int64_t> rows) {
-  std::vector<Running> others(rows.size());
-  Running before;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    others[i] = before;
-    before = before.with(reward[static_cast<std::size_t>(rows[i])]);
+/// Merging divides by small counts only: their reciprocals are looked up.
+class Merger {
+ public:
+  explicit Merger(std::size_t most) : reciprocal_(most + 1) {
+    for (std::size_t n = 1; n <= most; ++n) reciprocal_[n] = 1 / static_cast<double>(n);
   }
-  Running after;
-  for (std::size_t i = rows.size(); i-- > 0;) {
-    others[i] = others[i].merged(after);
-    after = after.with(reward[static_cast<std::size_t>(rows[i])]);
+  Running merged(const Running& a, const Running& b) const {
+    if (a.count == 0) return b;
+    if (b.count == 0) return a;
+    const double both = a.count + b.count;
+    const double share = b.count * reciprocal_[static_cast<std::size_t>(both)];
+    const double distance = b.mean - a.mean;
+    return {both, a.mean + distance * share,
+            a.squares + b.squares + distance * distance * a.count * share};
   }
-  return others;
+  /// For each member of a group the moments of all others.
+  void others(const std::vector<double>& reward, std::span<const std::int64_t> rows,
+              std::vector<Running>& out) const {
+    out.resize(rows.size());
+    Running before, after;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      out[i] = before;
+      before = merged(before, {1, reward[static_cast<std::size_t>(rows[i])], 0});
+    }
+    for (std::size_t i = rows.size(); i-- > 0;) {
+      out[i] = merged(out[i], after);
+      after = merged(after, {1, reward[static_cast<std::size_t>(rows[i])], 0});
+    }
+  }
+
+ private:
+  std::vector<double> reciprocal_;
+};
+
+std::size_t largest(const Groups& groups) {
+  std::size_t most = 0;
+  for (std::size_t g = 0; g < groups.count(); ++g) most = std::max(most, groups.rows(g).size());
+  return most;
 }
 
 }  // namespace
@@ -55,9 +69,11 @@ LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const 
   std::vector<double> advantage(reward.size(), 0.0);
   std::vector<double> baseline(reward.size(), 0.0);
   std::vector<double> spread(reward.size(), 0.0);
+  const Merger merger(largest(groups));
+  std::vector<Running> others;
   for (std::size_t g = 0; g < groups.count(); ++g) {
     const auto rows = groups.rows(g);
-    const std::vector<Running> others = moments_of_others(reward, rows);
+    merger.others(reward, rows, others);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const auto row = static_cast<std::size_t>(rows[i]);
       if (rows.size() == 1) {

@@ -1,5 +1,7 @@
 #include "nodes/code/fenced_blocks.h"
 
+#include <algorithm>
+
 namespace rewardloom {
 namespace {
 
@@ -37,6 +39,22 @@ std::vector<IoCase> parse_io_cases(std::string_view text) {
     cases.push_back({stripped(text.substr(input, middle - input)),
                      stripped(text.substr(output, end - output))});
     at = end + kFence.size();
+  }
+  return cases;
+}
+
+std::vector<IoCase> parse_pair_cases(std::string_view text) {
+  std::vector<IoCase> cases;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view part = text.substr(0, comma);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    const std::size_t equal = part.find('=');
+    if (equal == std::string_view::npos || part.find('=', equal + 1) != std::string_view::npos) {
+      continue;
+    }
+    IoCase one{stripped(part.substr(0, equal)), stripped(part.substr(equal + 1))};
+    if (!one.input.empty() && !one.output.empty()) cases.push_back(std::move(one));
   }
   return cases;
 }

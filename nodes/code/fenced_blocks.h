@@ -20,4 +20,8 @@ struct IoCase {
 /// them. A block that is not closed or lacks a part gives none.
 std::vector<IoCase> parse_io_cases(std::string_view text);
 
+/// "input = output , input = output": parts that do not hold one = with something on both sides
+/// give nothing.
+std::vector<IoCase> parse_pair_cases(std::string_view text);
+
 }  // namespace rewardloom

@@ -10,10 +10,11 @@
 namespace rewardloom {
 namespace {
 
-enum class TestFormat { fenced_io };
+enum class TestFormat { fenced_io, pairs };
 constexpr auto choices(TestFormat) {
   return std::to_array<Choice<TestFormat>>({
       {TestFormat::fenced_io, "fenced_io", "fenced blocks with the lines Input: and Output:"},
+      {TestFormat::pairs, "pairs", "input = output , input = output ..."},
   });
 }
 
@@ -26,12 +27,15 @@ struct CodeParseTests final : Node {
   Output<Values> counts{this, "counts", "cases per row"};
   Output<Tests> tests{this, "tests", "the cases of each row"};
   Param<TestFormat> format{this, "format", TestFormat::fenced_io, "how cases are written"};
+  Param<std::int64_t> max_cases{
+      this, "max_cases", 64, "later cases of a row are dropped", {.min = 1, .unit = "cases"}};
   Synonyms words{this, {"unit tests", "UTRL", "stdin", "stdout", "test generation"}};
   Doc doc{
       this,
       "Reads (input, output) pairs out of each answer: a fence, a line Input:, the input, a line "
       "Output:, the output, a fence. Both are stripped of white space around them; a block that "
-      "is not closed gives nothing. completions [N] -> counts int64 [N], tests [N]. Metrics: "
+      "is not closed gives nothing. With format pairs, what lies between two commas is a case if it "
+      "holds one = with something on both sides. completions [N] -> counts int64 [N], tests [N]. Metrics: "
       "cases_per_row, without_cases (share of rows)."};
 
   void run(Step& step) const override {
@@ -42,7 +46,8 @@ struct CodeParseTests final : Node {
     std::int64_t without = 0;
     for (const std::string& text : answers(c)) {
       Json of_row = Json::array();
-      for (IoCase& one : parse_io_cases(text)) {
+      for (IoCase& one : cases_of(text)) {
+        if (static_cast<std::int64_t>(of_row.size()) == max_cases()) break;
         of_row.push_back({{"input", one.input}, {"output", one.output}});
         in.texts.push_back(std::move(one.input));
         out.texts.push_back(std::move(one.output));
@@ -61,6 +66,11 @@ struct CodeParseTests final : Node {
     step[outputs] = std::move(out);
     step[counts] = Values{as_tensor(count), c.batch};
     step[tests] = std::move(all);
+  }
+
+ private:
+  std::vector<IoCase> cases_of(const std::string& text) const {
+    return format() == TestFormat::pairs ? parse_pair_cases(text) : parse_io_cases(text);
   }
 };
 

@@ -7,10 +7,11 @@
 #include "engine/core/step.h"
 #include "nodes/optimize/pair_rows.h"
 #include "nodes/text/head_scores.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
-struct EvalPreferences final : Node {
+struct EvalPreferences final : Node, Estimates {
   Reads<RewardModel> reward_model{this, "reward_model", "what is measured"};
   Input<Preferences> preferences{this, "preferences", "pairs that it was not trained on"};
   Output<Metrics> metrics{this, "metrics", "accuracy, its standard error, margins, loss"};
@@ -52,6 +53,11 @@ struct EvalPreferences final : Node {
     out.add("left_out", static_cast<double>(pairs.left_out));
     for (std::size_t i = 0; i < out.names.size(); ++i) step.metric(out.names[i], out.values[i]);
     step[metrics] = std::move(out);
+  }
+
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[reward_model]);
+    state_scoring(e, model, pair_extent(model, e[preferences]), true);
   }
 
  private:

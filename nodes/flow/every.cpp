@@ -1,9 +1,10 @@
+#include "engine/core/estimate.h"
 #include "engine/core/registry.h"
 #include "nodes/flow/bodies.h"
 
 namespace rewardloom {
 
-struct Every final : Node {
+struct Every final : Node, FiresBodies {
   Param<std::string> body{this, "body", required, "the subgraph that is run"};
   Param<std::int64_t> period{this,
                              "period",
@@ -30,6 +31,8 @@ struct Every final : Node {
     if (since >= 0 && since % period() == 0) kept.set(step.run(bodies, {}));
     deliver(step, kept.values());
   }
+
+  double body_firings() const override { return 1.0 / static_cast<double>(period()); }
 };
 
 }  // namespace rewardloom

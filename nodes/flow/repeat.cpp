@@ -1,9 +1,10 @@
+#include "engine/core/estimate.h"
 #include "engine/core/registry.h"
 #include "nodes/flow/bodies.h"
 
 namespace rewardloom {
 
-struct Repeat final : Node {
+struct Repeat final : Node, FiresBodies {
   Param<std::string> body{this, "body", required, "the subgraph that is run"};
   Param<std::int64_t> times{this, "times", 1, "how often, at most", {.min = 1}};
   Param<std::optional<Json>> until{this, "until", std::nullopt,
@@ -32,6 +33,8 @@ struct Repeat final : Node {
     step.metric("times", static_cast<double>(done));
     deliver(step, values);
   }
+
+  double body_firings() const override { return static_cast<double>(times()); }
 };
 
 }  // namespace rewardloom

@@ -5,10 +5,11 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
-struct ModelEma final : Node {
+struct ModelEma final : Node, Estimates {
   State<LanguageModel> average{this, "average"};
   Reads<Policy> policy{this, "policy", "the model that is followed, after its update"};
   Output<Policy> averaged{this, "policy", "the average, to sample from, to measure and to save"};
@@ -42,6 +43,12 @@ struct ModelEma final : Node {
     step.metric("distance", std::sqrt(squares / count));
     step[averaged] = Policy{{model}};
     step[reference] = ReferenceModel{{model}};
+  }
+
+  void estimate(Estimate& e) const override {
+    const auto facts = facts_of_copy(facts_of(e[policy]));
+    state_model(e, e[averaged], facts);
+    e[reference].facts = facts;
   }
 };
 

@@ -1,5 +1,6 @@
 #include <filesystem>
 
+#include "engine/core/estimate.h"
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
@@ -26,7 +27,7 @@ constexpr auto choices(AdapterForm) {
 
 }  // namespace
 
-struct SaveModel final : Node {
+struct SaveModel final : Node, Estimates {
   Reads<Policy> policy{this, "policy", "the model to write", true};
   Reads<RewardModel> reward_model{this, "reward_model", "instead: a reward model", true};
   Reads<ValueModel> value_model{this, "value_model", "instead: a value model", true};
@@ -67,6 +68,9 @@ struct SaveModel final : Node {
     }
     step[folder] = std::move(written);
   }
+
+  /// Takes no passes, and memory file by file.
+  void estimate(Estimate&) const override {}
 
  private:
   const LanguageModel& connected_model(const Step& step) const {

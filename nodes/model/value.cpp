@@ -2,11 +2,12 @@
 #include "engine/core/step.h"
 #include "nodes/text/head_params.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 #include "nodes/text/model_params.h"
 
 namespace rewardloom {
 
-struct MakeValueModel final : Node {
+struct MakeValueModel final : Node, Estimates {
   State<LanguageModel> weights{this, "weights"};
   Reads<Policy> policy{this, "policy", "its trunk is copied when the run starts; else the folder",
                        true};
@@ -33,9 +34,17 @@ struct MakeValueModel final : Node {
     step[value_model] = ValueModel{{model}};
   }
 
+  void estimate(Estimate& e) const override {
+    state_model(e, e[value_model],
+                e.connected(policy)
+                    ? facts_with_score_head(facts_of(e[policy]), HeadKind::token, 1, head.train())
+                    : model_facts(with_head(e), head.train()));
+  }
+
  private:
-  ModelSource with_head(const Step& step) const {
-    ModelSource from = source(step);
+  template <class At>
+  ModelSource with_head(const At& at) const {
+    ModelSource from = source(at);
     from.head = ScoreHead{HeadKind::token, 1, head.init() == HeadInit::zeros};
     return from;
   }

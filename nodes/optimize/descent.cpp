@@ -10,10 +10,6 @@ namespace rewardloom {
 
 namespace {
 
-/// Most gradient buffers, and so most passes at once; a constant, so that sums
-/// never depend on threads.
-constexpr std::int64_t most_slots = 8;
-
 /// Sum of all weights' bits: equal before and after only if (all but surely)
 /// nothing changed.
 std::uint64_t fingerprint(const WeightMap& weights) {
@@ -76,7 +72,7 @@ class Descent {
     if (!objective_.begin(units)) return;
     const auto count = static_cast<std::int64_t>(units.size());
     const std::int64_t size = options_.micro_batch, batches = (count + size - 1) / size;
-    std::vector<Gathered> slots(static_cast<std::size_t>(std::min(most_slots, batches)));
+    std::vector<Gathered> slots(static_cast<std::size_t>(std::min(most_gradient_buffers, batches)));
     step_.parallel(slots.size(), [&](std::size_t s) {
       slots[s].gradients = model_.decoder().zero_gradients();
       for (std::int64_t b = static_cast<std::int64_t>(s); b < batches; b += slots.size()) {

@@ -12,6 +12,10 @@
 
 namespace rewardloom {
 
+/// Most gradient buffers, and so most passes at once; a constant, so that sums
+/// never depend on threads.
+inline constexpr std::int64_t most_gradient_buffers = 8;
+
 struct DescentOptions {
   AdamWOptions adamw;
   Schedule schedule = Schedule::constant;

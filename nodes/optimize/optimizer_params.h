@@ -36,7 +36,12 @@ struct OptimizerParams {
         warmup(node, "warmup", 0, "optimizer steps over which the learning rate rises",
                {.min = 0, .unit = "steps"}),
         total_steps(node, "total_steps", 0, "optimizer steps after which a falling schedule ends",
-                    {.min = 0, .unit = "steps"}) {}
+                    {.min = 0, .unit = "steps"}),
+        memory_budget(
+            node, "memory_budget", 512.0,
+            "for what a pass keeps, where the placement's micro_batch is \"auto\": as many "
+            "rows as fit are trained at once",
+            {.min = 1, .unit = "MiB"}) {}
 
   static RuleDeclaration needs_end() {
     return {{{"schedule", {"linear", "cosine"}}},
@@ -60,8 +65,13 @@ struct OptimizerParams {
     o.epochs = epochs();
     o.mini_batch = mini_batch();
     o.shuffle = shuffle();
-    if (step.micro_batch() > 0) o.micro_batch = step.micro_batch();
+    o.micro_batch = micro_batch(step);
     return o;
+  }
+  /// What the placement says, else 16. `At` is a Step, or an Estimate.
+  template <class At>
+  std::int64_t micro_batch(const At& at) const {
+    return at.micro_batch() > 0 ? at.micro_batch() : DescentOptions().micro_batch;
   }
 
   Param<double> learning_rate, weight_decay;
@@ -71,6 +81,7 @@ struct OptimizerParams {
   Param<bool> shuffle;
   Param<Schedule> schedule;
   Param<std::int64_t> warmup, total_steps;
+  Param<double> memory_budget;
 };
 
 }  // namespace rewardloom

@@ -4,6 +4,7 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/optimize/optimizer_params.h"
+#include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/update.h"
 
 namespace rewardloom {
@@ -21,7 +22,7 @@ constexpr auto choices(OldLogProbs) {
 
 }  // namespace
 
-struct OptimizePolicy final : Node {
+struct OptimizePolicy final : Node, Estimates {
   State<AdamW> adam{this, "adam"};
   Writes<Policy> policy{this, "policy", "the model to train"};
   Input<Completions> completions{this, "completions", "what it wrote"};
@@ -38,6 +39,7 @@ struct OptimizePolicy final : Node {
                       1.0,
                       "as in sampling; 1: every token",
                       {.min = 0, .max = 1, .exclusive_min = true}};
+  Param<double> min_p{this, "min_p", 0.0, "as in sampling; 0: every token", {.min = 0, .max = 1}};
   Param<double> mismatch{this,
                          "mismatch_limit",
                          1e-5,
@@ -56,31 +58,33 @@ struct OptimizePolicy final : Node {
       {"log_probs", "old_log_probs", "advantages", "ref_log_probs", "entropy", "logits", "mask"}};
   TraitsMember traits{this, {.effect = true, .trains = true}};
   Synonyms words{this, {"AdamW", "actor update", "PPO", "GRPO", "trainer", "learner"}};
-  Doc doc{this,
-          "For each epoch and mini-batch: the losses over micro-batches "
-          "(placement.micro_batch "
-          "rows, 16 "
-          "unless set), each given the mini-batch's counts of tokens and rows, "
-          "then one AdamW step "
-          "(arXiv:1711.05101). Gradients are added up in an order that depends on "
-          "the rows alone: "
-          "threads "
-          "change no bit, micro-batches nothing beyond rounding. Log-probs are "
-          "taken at the "
-          "temperature of "
-          "sampling. In the first optimizer step they are compared with those of "
-          "sampling "
-          "(mismatch/*). "
-          "A step whose gradient is not finite is skipped, counted and reported."};
+  Doc doc{
+      this,
+      "For each epoch and mini-batch: the losses over micro-batches "
+      "(placement.micro_batch "
+      "rows, 16 "
+      "unless set, as many as memory_budget holds where it is \"auto\"), each given the mini-batch's counts of tokens and rows, "
+      "then one AdamW step "
+      "(arXiv:1711.05101). Gradients are added up in an order that depends on "
+      "the rows alone: "
+      "threads "
+      "change no bit, micro-batches nothing beyond rounding. Log-probs are "
+      "taken at the "
+      "temperature of "
+      "sampling. In the first optimizer step they are compared with those of "
+      "sampling "
+      "(mismatch/*). "
+      "A step whose gradient is not finite is skipped, counted and reported."};
 
   void run(Step& step) const override {
     LanguageModel& model = step.write<LanguageModel>(policy);
     const Completions& c = step[completions];
     UpdateOptions options = optimizer(step);
-    options.sampling = {c.temperature, top_k(), top_p()};
+    options.sampling = {c.temperature, top_k(), top_p(), min_p()};
     check(step, c, model);
     UpdateRows rows;
     rows.tokens = token_rows(c.tokens, c.kinds);
+    options.micro_batch = micro_batch_of(step, optimizer, model.decoder(), rows.tokens, 1);
     // Sampled by older weights, they differ for a good reason.
     if (c.log_probs.defined() && c.weight_version == model.weight_version()) {
       rows.behaviour_log_probs = c.log_probs;
@@ -98,6 +102,17 @@ struct OptimizePolicy final : Node {
                 static_cast<double>(model.weight_version() - c.weight_version - report.changed));
     step.metric("response_length/mean", c.lengths().to(at::kDouble).mean().item<double>());
     step[trained] = step.pass(policy);
+  }
+
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[policy]);
+    const Extent& rows = e[completions];
+    state_training(e, model, optimizer, {rows});
+    e[trained] = e[policy];
+    if (old() == OldLogProbs::behaviour) return;
+    const PassSize all{rows.rows, rows.tokens, rows.longest, rows.written};
+    e.cost.work.push_back(pass_work(model, forward_flop(model.config, all),
+                                    some_of(rows, e.cost.micro_batch), false));
   }
 
  private:

@@ -7,6 +7,7 @@
 #include "engine/core/step.h"
 #include "nodes/optimize/optimizer_params.h"
 #include "nodes/optimize/pair_rows.h"
+#include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/whole_step.h"
 
 namespace rewardloom {
@@ -43,7 +44,7 @@ struct PairData {
 
 }  // namespace
 
-struct OptimizePreferences final : Node {
+struct OptimizePreferences final : Node, Estimates {
   State<AdamW> adam{this, "adam"};
   Writes<Policy> policy{this, "policy", "the model to train"};
   Input<Preferences> preferences{this, "preferences", "pairs of answers"};
@@ -91,9 +92,10 @@ struct OptimizePreferences final : Node {
 
   void run(Step& step) const override {
     LanguageModel& model = step.write<LanguageModel>(policy);
-    const DescentOptions options = optimizer(step);
+    DescentOptions options = optimizer(step);
     const std::vector<UpdateTerm> list = update_terms(step[terms]);
     const PairData data = gather(step, model, list, options.micro_batch);
+    options.micro_batch = micro_batch_of(step, optimizer, model.decoder(), data.pairs.rows, 2);
     std::vector<std::vector<std::int64_t>> units;
     for (std::int64_t i = 0; i < data.pairs.count(); ++i) {
       units.push_back({i, data.pairs.count() + i});
@@ -113,6 +115,21 @@ struct OptimizePreferences final : Node {
       step.alarm("nothing-to-learn", "every pair was left out: the policy is as it was");
     }
     step[trained] = step.pass(policy);
+  }
+
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[policy]);
+    const Extent rows = pair_extent(model, e[preferences]);
+    state_training(e, model, optimizer, {rows, 2, true});
+    e[trained] = e[policy];
+    if (!e.connected(reference)) return;
+    const LanguageModelFacts& fixed = facts_of(e[reference]);
+    e.cost.copies += fixed.take_copies(false);
+    const PassSize all{rows.rows, rows.tokens, rows.longest, rows.written};
+    const PassSize pass = some_of(rows, optimizer.micro_batch(e));
+    // The reference keeps the memory of its passes for the next ones.
+    e.cost.activations += scoring_bytes(fixed.config, pass, fixed.own_kernels()).activations;
+    e.cost.work.push_back(pass_work(fixed, forward_flop(fixed.config, all), pass, false));
   }
 
  private:

@@ -9,6 +9,7 @@
 #include "nodes/loss/bradley_terry.h"
 #include "nodes/optimize/optimizer_params.h"
 #include "nodes/optimize/pair_rows.h"
+#include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/whole_step.h"
 
 namespace rewardloom {
@@ -82,7 +83,7 @@ struct Examples {
 
 }  // namespace
 
-struct OptimizeRewardModel final : Node {
+struct OptimizeRewardModel final : Node, Estimates {
   State<AdamW> adam{this, "adam"};
   Writes<RewardModel> reward_model{this, "reward_model", "the model to train"};
   Optional<Preferences> preferences{this, "preferences", "pairs to tell apart"};
@@ -129,8 +130,10 @@ struct OptimizeRewardModel final : Node {
 
   void run(Step& step) const override {
     LanguageModel& model = step.write<LanguageModel>(reward_model);
-    const DescentOptions options = optimizer(step);
+    DescentOptions options = optimizer(step);
     const Examples examples = gather(step, model);
+    options.micro_batch = micro_batch_of(step, optimizer, model.decoder(), examples.rows,
+                                         examples.pairs.count() > 0 ? 2 : 1);
     const PairDefault pair_loss;
     const RowDefault loss_of_rows(row_loss());
     const auto [on_pairs, on_rows] = sorted_terms(step, pair_loss, loss_of_rows);
@@ -154,6 +157,15 @@ struct OptimizeRewardModel final : Node {
       step.alarm("nothing-to-learn", "every pair or row was left out: the model is as it was");
     }
     step[trained] = step.pass(reward_model);
+  }
+
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[reward_model]);
+    const bool pairs = e.connected(preferences);
+    Extent rows = pairs ? pair_extent(model, e[preferences]) : e[completions];
+    rows.written = rows.rows;
+    state_training(e, model, optimizer, {rows, pairs ? 2 : 1, true});
+    e[trained] = e[reward_model];
   }
 
  private:

@@ -6,6 +6,7 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/optimize/optimizer_params.h"
+#include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/update.h"
 
 namespace rewardloom {
@@ -52,12 +53,18 @@ TokenRows lay_out(const std::vector<AnswerRow>& rows, std::int64_t padding) {
 
 }  // namespace
 
-struct OptimizeSft final : Node {
+struct OptimizeSft final : Node, Estimates {
   State<AdamW> adam{this, "adam"};
   Writes<Policy> policy{this, "policy", "the model to train"};
   Input<Prompts> prompts{this, "prompts", "prompts with reference answers"};
   Output<Policy> trained{this, "policy", "the model after the update", {.same_as = "policy"}};
   OptimizerParams optimizer{this, 1e-4};
+  Param<std::int64_t> max_length{this,
+                                 "max_length",
+                                 0,
+                                 "longest row, prompt and answer; longer ones are left out, "
+                                 "counted; 0: the model's context",
+                                 {.min = 0, .unit = "tokens"}};
   Rule end{this, OptimizerParams::needs_end()};
   TraitsMember traits{this, {.effect = true, .trains = true}};
   Synonyms words{this,
@@ -65,20 +72,47 @@ struct OptimizeSft final : Node {
   Doc doc{this,
           "Minimises the mean of -log pi(token | what stands before it) over the tokens of the "
           "reference "
-          "answers and their end token. Otherwise as optimize.policy."};
+          "answers and their end token. rows/left_out: rows of more than max_length tokens. "
+          "Otherwise as optimize.policy."};
 
   void run(Step& step) const override {
     LanguageModel& model = step.write<LanguageModel>(policy);
     UpdateRows rows;
-    rows.tokens = lay_out(answer_rows(step, model), model.padding_token());
+    const std::vector<AnswerRow> all = answer_rows(step, model), kept = fitting(all, model);
+    step.metric("rows/left_out", static_cast<double>(all.size() - kept.size()));
+    if (kept.empty()) {
+      step.alarm("nothing-to-learn", "every row was left out: the policy is as it was");
+    }
+    rows.tokens = lay_out(kept, model.padding_token());
     const AnswerLoss loss;
+    UpdateOptions options = optimizer(step);
+    options.micro_batch = micro_batch_of(step, optimizer, model.decoder(), rows.tokens, 1);
     const UpdateReport report =
-        update(step, model, step[adam], rows, {{"nll", &loss, {}}}, optimizer(step));
+        update(step, model, step[adam], rows, {{"nll", &loss, {}}}, options);
     report_update(step, report, 0);
     step[trained] = step.pass(policy);
   }
 
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[policy]);
+    state_training(e, model, optimizer, {answer_extent(model, e[prompts])});
+    e[trained] = e[policy];
+  }
+
  private:
+  std::vector<AnswerRow> fitting(const std::vector<AnswerRow>& rows,
+                                 const LanguageModel& model) const {
+    const std::int64_t context = model.decoder().config().max_positions;
+    const std::int64_t most = max_length() > 0 ? std::min(max_length(), context) : context;
+    std::vector<AnswerRow> kept;
+    for (const AnswerRow& row : rows) {
+      if (static_cast<std::int64_t>(row.prompt.size() + row.answer.size()) <= most) {
+        kept.push_back(row);
+      }
+    }
+    return kept;
+  }
+
   std::vector<AnswerRow> answer_rows(const Step& step, const LanguageModel& model) const {
     const Prompts& given = step[prompts];
     if (given.reference.size() != given.text.size()) {

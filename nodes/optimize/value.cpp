@@ -4,6 +4,7 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/optimize/optimizer_params.h"
+#include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/whole_step.h"
 
 namespace rewardloom {
@@ -33,7 +34,7 @@ struct Explained {
 
 }  // namespace
 
-struct OptimizeValue final : Node {
+struct OptimizeValue final : Node, Estimates {
   State<AdamW> adam{this, "adam"};
   Writes<ValueModel> value_model{this, "value_model", "the critic to train"};
   Input<Completions> completions{this, "completions", "the rows whose states are valued"};
@@ -63,8 +64,9 @@ struct OptimizeValue final : Node {
     LanguageModel& model = step.write<LanguageModel>(value_model);
     const Completions& c = step[completions];
     check(step, c, model);
-    const DescentOptions options = optimizer(step);
+    DescentOptions options = optimizer(step);
     const TokenRows rows = token_rows(c.tokens, c.kinds);
+    options.micro_batch = micro_batch_of(step, optimizer, model.decoder(), rows, 1);
     const at::Tensor mask = rows.kinds.eq(static_cast<std::int64_t>(TokenKind::action));
     const std::vector<UpdateTerm> list = update_terms(step[terms]);
     Means means;
@@ -85,6 +87,11 @@ struct OptimizeValue final : Node {
     if (step.connected(returns)) step.metric("explained_variance", explained.share());
     report_descent(step, "", report, true);
     step[trained] = step.pass(value_model);
+  }
+
+  void estimate(Estimate& e) const override {
+    state_training(e, facts_of(e[value_model]), optimizer, {e[completions], 1, true});
+    e[trained] = e[value_model];
   }
 
  private:

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
+#include <optional>
+
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 
@@ -24,7 +26,7 @@ at::Tensor step_mask(const StepRewards& steps) {
 }
 
 at::Tensor clip_delta(const at::Tensor& q, const at::Tensor& mask, ClipDeltaMode mode, double eta,
-                      double alpha) {
+                      double alpha, bool drop_last) {
   if (q.dim() != 2 || q.sizes() != mask.sizes()) {
     throw Failure("bad-shape",
                   c10::str("the step rewards are ", q.sizes(), ", but the mask is ", mask.sizes()),
@@ -39,13 +41,24 @@ at::Tensor clip_delta(const at::Tensor& q, const at::Tensor& mask, ClipDeltaMode
   }
   if (mode == ClipDeltaMode::delta || mode == ClipDeltaMode::clip_delta) {
     // The last step of a row is followed by none: it gets 0, and the one before it keeps its score.
-    const at::Tensor inner = at::where(shifted_left(here), x, zero);
+    const at::Tensor inner = drop_last ? at::where(shifted_left(here), x, zero) : x;
     x = inner - shifted_left(inner);
   }
   return x * alpha;
 }
 
 namespace {
+
+/// The threshold that was found on the first scores.
+struct KeptThreshold {
+  std::optional<double> eta;
+
+  void save(Package& out) const { out.meta["eta"] = eta ? Json(*eta) : Json(); }
+  void load(const Package& in) {
+    const Json& saved = in.meta.at("eta");
+    if (!saved.is_null()) eta = saved.get<double>();
+  }
+};
 
 bool clips(ClipDeltaMode mode) {
   return mode == ClipDeltaMode::clip || mode == ClipDeltaMode::clip_delta;
@@ -65,7 +78,17 @@ struct ClipDelta final : Node {
                           "bounded; 0 where there is no step",
                           {.facts = {{"mode_before", "$mode"}}}};
   Param<ClipDeltaMode> mode{this, "mode", ClipDeltaMode::clip_delta, "what bounds them"};
+  State<KeptThreshold> threshold{this, "threshold"};
   Param<double> eta{this, "eta", 0.7, "clip: threshold that a score must reach to cost nothing"};
+  Param<std::optional<double>> eta_quantile{
+      this,
+      "eta_quantile",
+      std::nullopt,
+      "instead of eta: this quantile of the scores in the first batch that has any, when the "
+      "policy is still as it began; then kept",
+      {.min = 0, .max = 1}};
+  Param<bool> drop_last{this, "drop_last", true,
+                        "delta: the last step gets nothing, as success speaks for it"};
   Param<double> alpha{this, "alpha", 1.0, "scale of the result"};
   Synonyms words{this, {"PRM", "process reward", "reward hacking"}};
   Doc doc{
@@ -77,29 +100,42 @@ struct ClipDelta final : Node {
 
   void run(Step& step) const override {
     StepRewards steps = step[step_rewards];
-    if (clips(mode())) check(step, steps);
-    steps.rewards = clip_delta(steps.rewards, step_mask(steps), mode(), eta(), alpha());
+    const double least = clips(mode()) ? threshold_for(step, steps) : eta();
+    steps.rewards =
+        clip_delta(steps.rewards, step_mask(steps), mode(), least, alpha(), drop_last());
     step[out] = std::move(steps);
   }
 
  private:
-  void check(Step& step, const StepRewards& steps) const {
-    const at::Tensor q = steps.rewards.masked_select(step_mask(steps)).to(at::kDouble);
-    if (q.numel() == 0) return;
+  double threshold_for(Step& step, const StepRewards& steps) const {
+    const at::Tensor q = steps.rewards.masked_select(step_mask(steps)).to(at::kCPU, at::kDouble);
+    if (q.numel() == 0) return eta();
+    double least = eta();
+    if (const std::optional<double> quantile = eta_quantile()) {
+      KeptThreshold& kept = step[threshold];
+      if (!kept.eta) kept.eta = at::quantile(q, *quantile).item<double>();
+      least = *kept.eta;
+      step.metric("eta", least);
+    }
+    check(step, q, least);
+    return least;
+  }
+
+  void check(Step& step, const at::Tensor& q, double least) const {
     const double low = q.min().item<double>(), high = q.max().item<double>();
     if (!(low >= 0 && high <= 1)) {
       step.fail("score-range",
                 fmt::format("clip needs scores in 0 .. 1, these lie in {} .. {}", low, high),
                 "put a sigmoid before it: activation of reward.step_scores");
     }
-    const double punished = (q < eta()).to(at::kDouble).mean().item<double>();
+    const double punished = (q < least).to(at::kDouble).mean().item<double>();
     step.metric("punished", punished);
     if (punished > 0 && punished < 1) return;
     step.alarm(
         punished == 1 ? "every-step-punished" : "no-step-punished",
         fmt::format("eta {} lies {} all scores of the batch ({} .. {}): {:.0f} % of the "
                     "clipped rewards are 0",
-                    eta(), punished == 1 ? "above" : "below", low, high, 100 * (1 - punished)));
+                    least, punished == 1 ? "above" : "below", low, high, 100 * (1 - punished)));
   }
 };
 

@@ -21,9 +21,11 @@ constexpr auto choices(ClipDeltaMode) {
   });
 }
 
-/// q [N,S], mask [N,S] (a prefix of each row) -> [N,S], times alpha, 0 outside the mask.
+/// q [N,S], mask [N,S] (a prefix of each row) -> [N,S], times alpha, 0 outside the mask. With
+/// `drop_last` delta gives the last step nothing; without, each step's q less that of the next,
+/// the last one's q whole.
 at::Tensor clip_delta(const at::Tensor& q, const at::Tensor& mask, ClipDeltaMode mode, double eta,
-                      double alpha);
+                      double alpha, bool drop_last = true);
 
 /// Which entries of step rewards are steps, [N,S] bool: all where no boundaries are given.
 at::Tensor step_mask(const StepRewards& steps);

@@ -36,12 +36,15 @@ struct Code final : Node {
   Optional<Values> program_verdict{this, "program_verdict", "of the program", {.dims = "K"}};
   Optional<Scalar> format{this, "format", "of the program: 0 or 1; else 1"};
   Optional<Verdicts> references{this, "references", "instead: of each row's reference program"};
-  Optional<Verdicts> programs{this, "programs", "and of each row's program on the same tests"};
+  Optional<Verdicts> programs{this, "programs",
+                              "and of each row's program, or list of programs, on them"};
   Optional<Rewards> formats{this, "formats", "of each row: 0 or 1; else 1"};
-  Optional<Completions> completions{this, "completions", "the programs: their groups"};
+  Optional<Completions> completions{
+      this, "completions", "the programs: their groups", {.dims = "R,T"}};
   Output<Scalar> reward{this, "reward", "mean over the rows"};
   Output<Scalar> pass_rate{this, "pass_rate", "mean over the rows"};
-  Output<Rewards> rewards{this, "rewards", "one per program, with its parts as components"};
+  Output<Rewards> rewards{
+      this, "rewards", "one per program, with its parts as components", {.dims = "R"}};
   Param<double> pass_weight{this, "pass_weight", 0.9, "weight of the pass rate"};
   Param<double> format_weight{this, "format_weight", 0.1, "weight of the format"};
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the number of valid tests", {.min = 0}};
@@ -69,10 +72,10 @@ struct Code final : Node {
       require_same_rows("references", static_cast<std::int64_t>(right->verdicts.size()),
                         right->batch, "programs", static_cast<std::int64_t>(given->verdicts.size()),
                         given->batch);
+      const std::vector<Pair> pairs = paired(*right, *given);
       return score(
-          step, given->verdicts.size(),
-          [&](std::size_t i) { return verdicts_of(right->verdicts[i]); },
-          [&](std::size_t i) { return verdicts_of(given->verdicts[i]); });
+          step, pairs.size(), [&](std::size_t i) { return verdicts_of(*pairs[i].reference); },
+          [&](std::size_t i) { return verdicts_of(*pairs[i].program); });
     }
     if (one_right == nullptr || one == nullptr) {
       step.fail("there are no verdicts",
@@ -84,6 +87,25 @@ struct Code final : Node {
   }
 
  private:
+  struct Pair {
+    const Json* reference;
+    const Json* program;
+  };
+
+  /// Each program with the reference of its row; a row may hold a list of programs.
+  static std::vector<Pair> paired(const Verdicts& references, const Verdicts& programs) {
+    std::vector<Pair> out;
+    for (std::size_t i = 0; i < programs.verdicts.size(); ++i) {
+      const Json& given = programs.verdicts[i];
+      if (!given.is_array() || given.empty() || !given.front().is_array()) {
+        out.push_back({&references.verdicts[i], &given});
+        continue;
+      }
+      for (const Json& one : given) out.push_back({&references.verdicts[i], &one});
+    }
+    return out;
+  }
+
   template <class Reference, class Program>
   void score(Step& step, std::size_t count, Reference reference, Program program) const {
     const std::vector<double> layout = layouts(step, count);

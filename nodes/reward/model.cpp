@@ -5,6 +5,7 @@
 #include "nodes/reward/rows.h"
 #include "nodes/text/head_scores.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
@@ -40,7 +41,7 @@ at::Tensor read_scores(const at::Tensor& scores, Reading reading, std::int64_t l
 
 }  // namespace
 
-struct ModelReward final : Node {
+struct ModelReward final : Node, Estimates {
   Reads<RewardModel> reward_model{this, "reward_model", "what scores"};
   Input<Completions> completions{this, "completions", "the answers, behind their prompts"};
   Output<Rewards> rewards{this, "rewards", "one score per answer"};
@@ -69,6 +70,12 @@ struct ModelReward final : Node {
         score_sequences(model.decoder(), given, chunk,
                         [&](std::size_t count, const auto& call) { step.parallel(count, call); });
     step[rewards] = rewards_of(step, c, model, scores, absent);
+  }
+
+  void estimate(Estimate& e) const override {
+    const Extent& given = e[completions];
+    state_scoring(e, facts_of(e[reward_model]), given, true);
+    e[rewards] = {given.rows, given.tokens, given.longest, given.written, {}, {}};
   }
 
  private:

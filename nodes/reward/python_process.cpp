@@ -1,10 +1,8 @@
 #include "nodes/reward/python_process.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,39 +35,6 @@ constexpr double kKillTime = 5;
                 "close other programs, or set fewer workers");
 }
 
-struct Ends {
-  Descriptor read;
-  Descriptor write;
-};
-
-/// The same ends with numbers that the child's own (0..5) cannot collide with.
-Ends moved_up(const std::array<int, 2>& ends) {
-  const Descriptor first(ends[0]);
-  const Descriptor second(ends[1]);
-  Ends high{Descriptor(fcntl(first.get(), F_DUPFD_CLOEXEC, 10)),
-            Descriptor(fcntl(second.get(), F_DUPFD_CLOEXEC, 10))};
-  if (high.read.get() < 0 || high.write.get() < 0) fail_system("no descriptor is free");
-  return high;
-}
-
-Ends make_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) fail_system("no pipe can be made");
-  return moved_up(ends);
-}
-
-Ends make_socket_pair() {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    fail_system("no socket can be made");
-  }
-  return moved_up(ends);
-}
-
-void without_blocking(const Descriptor& descriptor) {
-  fcntl(descriptor.get(), F_SETFL, fcntl(descriptor.get(), F_GETFL) | O_NONBLOCK);
-}
-
 /// The program's environment with what makes functions repeatable, unless the user has set it.
 std::vector<std::string> child_environment() {
   std::vector<std::string> list;
@@ -84,76 +49,7 @@ std::vector<std::string> child_environment() {
   return list;
 }
 
-std::vector<char*> pointers(std::vector<std::string>& words) {
-  std::vector<char*> list;
-  for (std::string& word : words) list.push_back(word.data());
-  list.push_back(nullptr);
-  return list;
-}
-
-/// Attributes of the child: a session of its own, no blocked signals, default actions.
-class SpawnOptions {
- public:
-  explicit SpawnOptions(const std::vector<std::pair<int, int>>& descriptors) {
-    posix_spawn_file_actions_init(&actions_);
-    for (const auto& [from, to] : descriptors) {
-      posix_spawn_file_actions_adddup2(&actions_, from, to);
-    }
-    posix_spawn_file_actions_addclosefrom_np(&actions_, 6);
-    posix_spawnattr_init(&attributes_);
-    sigset_t signals;
-    sigemptyset(&signals);
-    posix_spawnattr_setsigmask(&attributes_, &signals);
-    sigfillset(&signals);
-    posix_spawnattr_setsigdefault(&attributes_, &signals);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnOptions() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnOptions(const SpawnOptions&) = delete;
-  SpawnOptions& operator=(const SpawnOptions&) = delete;
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
-};
-
-/// Reads what is there, at most `limit` bytes, and hands it on; false at the end of the stream.
-bool read_available(const Descriptor& from, std::size_t limit,
-                    const std::function<void(std::string_view)>& take) {
-  std::array<char, kChunk> buffer;
-  for (std::size_t total = 0; total < limit;) {
-    const ssize_t count = ::read(from.get(), buffer.data(), buffer.size());
-    if (count == 0) return false;
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return errno == EAGAIN;
-    }
-    take({buffer.data(), static_cast<std::size_t>(count)});
-    total += static_cast<std::size_t>(count);
-  }
-  return true;
-}
-
 }  // namespace
-
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    close();
-    number_ = std::exchange(other.number_, -1);
-  }
-  return *this;
-}
-
-void Descriptor::close() {
-  if (number_ >= 0) ::close(number_);
-  number_ = -1;
-}
 
 PythonProcess::PythonProcess(const PythonJob& job, Log log) : log_(std::move(log)) {
   spawn(job.interpreter, job.file);
@@ -172,19 +68,16 @@ void PythonProcess::spawn(const std::string& interpreter, const std::string& fil
   Ends control = make_pipe();
   Ends status = make_pipe();
   Ends data = make_socket_pair();
-  const SpawnOptions options({{program.read.get(), 0},
-                              {output.write.get(), 1},
-                              {output.write.get(), 2},
-                              {data.write.get(), 3},
-                              {control.read.get(), 4},
-                              {status.write.get(), 5}});
-  std::vector<std::string> words = {interpreter, "-u", "-", "rewardloom", file};
-  std::vector<std::string> settings = child_environment();
-  const int fault =
-      posix_spawnp(&supervisor_, interpreter.c_str(), options.actions(), options.attributes(),
-                   pointers(words).data(), pointers(settings).data());
+  const int fault = launch({{interpreter, "-u", "-", "rewardloom", file},
+                            child_environment(),
+                            {{program.read.get(), 0},
+                             {output.write.get(), 1},
+                             {output.write.get(), 2},
+                             {data.write.get(), 3},
+                             {control.read.get(), 4},
+                             {status.write.get(), 5}}},
+                           supervisor_);
   if (fault != 0) {
-    supervisor_ = -1;
     throw Failure("python-start",
                   fmt::format("{} cannot be started: {}", interpreter, std::strerror(fault)),
                   "set the parameter python to a Python 3 interpreter");
@@ -209,8 +102,7 @@ PythonProcess::~PythonProcess() {
   }
   kill();
   if (!wait_for_end(kKillTime)) ::kill(supervisor_, SIGKILL);
-  while (::waitpid(supervisor_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  wait_for(supervisor_);
 }
 
 void PythonProcess::finish() {
@@ -231,13 +123,9 @@ bool PythonProcess::wait_for_end(double seconds) {
 }
 
 void PythonProcess::send(std::string_view body) {
-  if (body.size() > std::numeric_limits<std::uint32_t>::max()) {
-    throw Failure("python-size", fmt::format("a call of {} bytes is too large", body.size()),
-                  "set at_once to group or row");
-  }
-  const auto size = static_cast<std::uint32_t>(body.size());
-  for (int shift = 0; shift < 32; shift += 8) out_.push_back(static_cast<char>(size >> shift));
-  out_.append(body);
+  if (append_frame(out_, body)) return;
+  throw Failure("python-size", fmt::format("a call of {} bytes is too large", body.size()),
+                "set at_once to group or row");
 }
 
 void PythonProcess::pump() {
@@ -284,23 +172,6 @@ void PythonProcess::read_status() {
   if (status_closed_) return;
   status_closed_ = !read_available(status_, kChunk,
                                    [this](std::string_view text) { status_text_.append(text); });
-}
-
-std::optional<std::string> PythonProcess::next() {
-  const std::size_t there = in_.size() - in_begin_;
-  if (there < 4) return std::nullopt;
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < 4; ++i) {
-    size |= static_cast<std::size_t>(static_cast<unsigned char>(in_[in_begin_ + i])) << (8 * i);
-  }
-  if (there < 4 + size) return std::nullopt;
-  std::string body = in_.substr(in_begin_ + 4, size);
-  in_begin_ += 4 + size;
-  if (in_begin_ == in_.size()) {
-    in_.clear();
-    in_begin_ = 0;
-  }
-  return body;
 }
 
 std::string PythonProcess::how_it_ended() const {

@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "engine/core/json.h"
+#include "nodes/code/child_process.h"
 
 namespace rewardloom {
 
@@ -22,21 +22,6 @@ struct PythonJob {
   std::string convention = "auto";
   Json args = Json::object();
   std::int64_t memory = 0;  ///< MiB of data; 0: no limit
-};
-
-/// An owned file descriptor, -1 for none.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  ~Descriptor() { close(); }
-  int get() const { return number_; }
-  void close();
-
- private:
-  int number_ = -1;
 };
 
 /// A supervisor and its worker (python_driver.h). Nothing here waits, except `wait_for_end`.
@@ -56,7 +41,7 @@ class PythonProcess {
   /// Sends and receives what is possible at once.
   void pump();
   /// The next whole frame, if there is one.
-  std::optional<std::string> next();
+  std::optional<std::string> next() { return in_.next(); }
   /// Whether the worker has ended (by itself or not) and `next` has given its last frame.
   bool ended() const { return ended_; }
   /// "os._exit(3)", "signal 11 (Segmentation fault)".
@@ -90,8 +75,7 @@ class PythonProcess {
   Descriptor control_;
   Descriptor output_;
   Descriptor status_;
-  std::string in_;
-  std::size_t in_begin_ = 0;
+  FrameReader in_;
   std::string out_;
   std::string tail_;
   std::string status_text_;

@@ -9,22 +9,32 @@
 
 namespace rewardloom {
 
+namespace {
+
+constexpr std::string_view kVerdictNames[] = {"pass",    "wrong", "error",
+                                              "timeout", "fault", "compile_error"};
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  return kVerdictNames[static_cast<std::size_t>(verdict)];
+}
+
 Verdict verdict_of(std::string_view text) {
-  constexpr std::string_view kNames[] = {"pass", "wrong", "error", "timeout", "fault"};
-  const auto* const found = std::find(std::begin(kNames), std::end(kNames), text);
-  if (found == std::end(kNames)) {
+  const auto* const found = std::find(std::begin(kVerdictNames), std::end(kVerdictNames), text);
+  if (found == std::end(kVerdictNames)) {
     throw Failure("bad-verdict", fmt::format("\"{}\" is no verdict", text),
-                  "verdicts are pass, wrong, error, timeout and fault");
+                  "verdicts are pass, wrong, error, timeout, fault and compile_error");
   }
-  return static_cast<Verdict>(found - std::begin(kNames));
+  return static_cast<Verdict>(found - std::begin(kVerdictNames));
 }
 
 Verdict verdict_of(std::int64_t number) {
-  if (number >= 0 && number <= static_cast<std::int64_t>(Verdict::fault)) {
+  if (number >= 0 && number <= static_cast<std::int64_t>(Verdict::compile_error)) {
     return static_cast<Verdict>(number);
   }
   throw Failure("bad-verdict", fmt::format("{} is no verdict", number),
-                "verdicts are 0 pass, 1 wrong, 2 error, 3 timeout, 4 fault");
+                "verdicts are 0 pass, 1 wrong, 2 error, 3 timeout, 4 fault, 5 compile error");
 }
 
 std::vector<Verdict> verdicts_of(const Json& list) {

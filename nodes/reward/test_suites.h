@@ -9,12 +9,19 @@
 
 namespace rewardloom {
 
-enum class Verdict : std::int64_t { pass = 0, wrong = 1, error = 2, timeout = 3, fault = 4 };
+enum class Verdict : std::int64_t {
+  pass = 0,
+  wrong = 1,
+  error = 2,
+  timeout = 3,
+  fault = 4,  ///< of the harness or of the test, not of the program
+  compile_error = 5,
+};
+std::string_view name_of(Verdict verdict);
 
-/// "pass", "wrong", "error", "timeout", "fault" (of the harness, not of the program). Failure
-/// `bad-verdict`.
+/// "pass", "wrong", "error", "timeout", "fault", "compile_error". Failure `bad-verdict`.
 Verdict verdict_of(std::string_view text);
-/// Numbers 0..4 in the same order. Failure `bad-verdict`.
+/// Numbers 0..5 in the same order. Failure `bad-verdict`.
 Verdict verdict_of(std::int64_t number);
 /// A list of texts or of numbers.
 std::vector<Verdict> verdicts_of(const Json& list);
@@ -38,8 +45,8 @@ struct SuiteScore {
 
 /// Scores a suite of K cases. case_id [K]: equal ids are the same case, of which the first counts;
 /// reference [K]: a case is valid if the reference program passes it; candidates [M][K]. A wrong
-/// output, an error and a timeout are catches, a fault of the harness is none. Failure `bad-shape`,
-/// also without candidates.
+/// output, an error, a timeout and a program that does not compile are catches, a fault of the
+/// harness is none. Failure `bad-shape`, also without candidates.
 SuiteScore score_suite(const std::vector<std::int64_t>& case_id,
                        const std::vector<Verdict>& reference,
                        const std::vector<std::vector<Verdict>>& candidates, double format,

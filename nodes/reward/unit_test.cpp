@@ -55,9 +55,10 @@ struct UnitTest final : Node {
   Optional<Scalar> format{this, "format", "of the suite: 0 or 1"};
   Optional<Tests> suites{this, "suites", "instead: one suite per row"};
   Optional<Verdicts> references{this, "references", "of each row's reference program"};
-  Inputs<Verdicts> candidates{this, "candidates", "of each row's candidates, one edge a program",
-                              0};
+  Inputs<Verdicts> candidates{
+      this, "candidates", "of each row's candidates: one edge a program, or a list of programs", 0};
   Optional<Rewards> formats{this, "formats", "of each row's suite: 0 or 1; else 1"};
+  Optional<Completions> completions{this, "completions", "that hold the suites: their groups"};
   Output<Scalar> reward{this, "reward", "mean over the suites"};
   Output<Scalar> discrimination{this, "discrimination",
                                 "share of candidates that a valid case catches"};
@@ -96,7 +97,8 @@ struct UnitTest final : Node {
       "Reward of a generated test suite. A case counts if the reference program passes it; the "
       "suite "
       "catches a candidate that fails such a case, by a wrong output, an error or a timeout. A row "
-      "whose verdicts do not fit its tests cannot be scored."};
+      "whose verdicts do not fit its tests cannot be scored. Metrics: discrimination, "
+      "validity_ratio, unique: means over the suites."};
 
   void run(Step& step) const override {
     if (step[suites] != nullptr) return score_rows(step);
@@ -153,7 +155,7 @@ struct UnitTest final : Node {
       try {
         std::vector<std::vector<Verdict>> given;
         for (std::size_t m = 0; m < programs.size(); ++m) {
-          given.push_back(verdicts_of(programs[m].verdicts[i]));
+          add_programs(programs[m].verdicts[i], given);
         }
         scores[i] = score_suite(ids_of(tests.tests[i]), verdicts_of(right->verdicts[i]), given,
                                 formats_given[i], options());
@@ -162,6 +164,15 @@ struct UnitTest final : Node {
       }
     }
     give(step, scores, rows.absent(), layout);
+  }
+
+  /// One program's verdicts, or a list of several programs'.
+  static void add_programs(const Json& verdicts, std::vector<std::vector<Verdict>>& out) {
+    if (!verdicts.is_array() || verdicts.empty() || !verdicts.front().is_array()) {
+      out.push_back(verdicts_of(verdicts));
+      return;
+    }
+    for (const Json& program : verdicts) out.push_back(verdicts_of(program));
   }
 
   void give(Step& step, const std::vector<SuiteScore>& scores, const at::Tensor& absent,
@@ -182,14 +193,25 @@ struct UnitTest final : Node {
     const at::Tensor total = column([](const SuiteScore& s) { return s.reward; });
     const at::Tensor caught = column([](const SuiteScore& s) { return s.discrimination; });
     const at::Tensor good = column([](const SuiteScore& s) { return s.validity; });
+    const auto report = [&](const char* name, const Scalar& value) {
+      step.metric(name, value.value);
+      return value;
+    };
     step[reward] = mean(total);
-    step[discrimination] = mean(caught);
+    step[discrimination] = report("discrimination", mean(caught));
     step[validity] = mean(good);
-    step[validity_ratio] = mean(column([](const SuiteScore& s) { return s.validity_ratio; }));
+    step[validity_ratio] = report(
+        "validity_ratio", mean(column([](const SuiteScore& s) { return s.validity_ratio; })));
     step[duplicate_share] = mean(column([](const SuiteScore& s) { return s.duplicate_share; }));
-    step[unique] = mean(column([](const SuiteScore& s) { return s.unique; }));
+    step[unique] = report("unique", mean(column([](const SuiteScore& s) {
+                            return static_cast<double>(s.unique);
+                          })));
     Rewards out;
     if (layout != nullptr) out = *layout;
+    if (const Completions* const c = step[completions]) {
+      require_same_rows("suites", total.size(0), 0, "completions", c->rows(), c->batch);
+      out = Rewards::of(*c, total);
+    }
     out.total = total;
     out = rescored(step, out, total, absent);
     out.components = {{"discrimination", caught}, {"validity", good}};

@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
@@ -6,10 +9,59 @@
 #include "nodes/sample/generation.h"
 #include "nodes/text/language_model.h"
 #include "nodes/text/loaded_tokenizer.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
-struct Generate final : Node {
+namespace {
+
+/// Decoding of `rows` answers together, as far as measuring needs it.
+struct DecodingShape {
+  ModelConfig config;
+  c10::Device device{c10::kCPU};
+  std::int64_t rows = 0, prompt = 0, steps = 0;
+  SamplingOptions sampling;
+
+  std::string kind() const {
+    return fmt::format("decoding {} rows behind {} tokens, {} {} {} {} on {}", rows, prompt,
+                       config.architecture, config.hidden_size, config.intermediate_size,
+                       config.vocab_size, device.str());
+  }
+  /// Of one token of each row for so many steps, behind the first that the prompts' pass gives.
+  double flop(const ModelConfig& c, std::int64_t steps_done, std::int64_t rows_done) const {
+    const std::int64_t tokens = rows_done * steps_done;
+    return forward_flop(c, {rows_done, tokens, 2 * prompt + steps_done, tokens});
+  }
+  /// FLOP/s of one layer, its head and the choice of tokens.
+  double rate() const {
+    const ModelConfig one = one_layer_of(config);
+    Decoder decoder(one, random_weights(one, {1, 2, 3}));
+    if (!device.is_cpu()) decoder.to(device);
+    const std::vector<std::int64_t> tokens(static_cast<std::size_t>(prompt), 0);
+    const auto seconds = [&](std::int64_t count) {
+      GenerationOptions options;
+      options.sampling = sampling;
+      options.max_tokens = count;
+      options.chunk_rows = rows;
+      double best = std::numeric_limits<double>::infinity();
+      for (int i = 0; i < 4; ++i) {
+        const double start = processor_seconds();
+        generate(decoder, {tokens}, std::vector<std::int64_t>(static_cast<std::size_t>(rows), 0),
+                 options, Random({1, 1, 1}), [](std::size_t n, const auto& call) {
+                   for (std::size_t c = 0; c < n; ++c) call(c);
+                 });
+        best = std::min(best, processor_seconds() - start);
+      }
+      return best;
+    };
+    const std::int64_t more = std::min<std::int64_t>(steps, 8);
+    return flop(one, more, rows) / std::max(1e-9, seconds(1 + more) - seconds(1));
+  }
+};
+
+}  // namespace
+
+struct Generate final : Node, Estimates {
   Reads<Policy> policy{this, "policy", "the model that writes"};
   Input<Prompts> prompts{this, "prompts", "what it answers"};
   Output<Completions> completions{this,
@@ -27,6 +79,12 @@ struct Generate final : Node {
                       1.0,
                       "keeps the fewest tokens of this mass; 1: all",
                       {.min = 0, .max = 1, .exclusive_min = true}};
+  Param<double> min_p{
+      this,
+      "min_p",
+      0.0,
+      "keeps tokens of at least this share of the likeliest one's probability; 0: all",
+      {.min = 0, .max = 1}};
   Param<std::vector<std::string>> stop{this, "stop", std::vector<std::string>{},
                                        "texts that end an answer, besides the end token"};
   Synonyms words{this, {"rollout", "sampling", "generation", "decode", "actor rollout"}};
@@ -36,7 +94,7 @@ struct Generate final : Node {
       "uniform number of (seed, node, iteration, row, t) by the inverse distribution function, so "
       "that no row depends on another, on the batch or on the number of threads. log_probs are "
       "those "
-      "of the distribution that was sampled: tempered, cut by top_k and top_p, renormalised "
+      "of the distribution that was sampled: tempered, cut by top_k, top_p and min_p, renormalised "
       "(greedy: "
       "at temperature 1). The end token belongs to the answer. Prompts without tokens are encoded "
       "by the model's tokenizer."};
@@ -46,6 +104,11 @@ struct Generate final : Node {
     const Prompts& given = step[prompts];
     const auto tokens = prompt_tokens(given, model.tokenizer());
     alarm_double_begin(step, model.tokenizer(), tokens);
+    if (temperature() == 0 && group_size() > 1) {
+      step.alarm("greedy-group",
+                 fmt::format("at temperature 0 the {} answers to a prompt are one and the same",
+                             group_size()));
+    }
     std::vector<std::int64_t> prompt_of_row;
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       prompt_of_row.insert(prompt_of_row.end(), group_size(), static_cast<std::int64_t>(i));
@@ -67,10 +130,56 @@ struct Generate final : Node {
     step[completions] = std::move(out);
   }
 
+  /// Answers are taken to be max_tokens long.
+  void estimate(Estimate& e) const override {
+    const LanguageModelFacts& model = facts_of(e[policy]);
+    if (!e[prompts].example) {
+      throw Failure("estimate", "nothing is known of its prompts before the run");
+    }
+    RowLengths lengths;
+    for (const auto& ids : prompt_tokens(e[prompts].example.get<Prompts>(), *model.tokenizer)) {
+      lengths.add(static_cast<std::int64_t>(ids.size()), 0);
+    }
+    const Extent& before = lengths.extent();
+    const std::int64_t rows = before.rows * group_size();
+    const std::int64_t own = rows_together(model.config, model.device, rows);
+    const std::int64_t chunk =
+        std::max<std::int64_t>(1, std::min(rows, e.micro_batch() > 0 ? e.micro_batch() : own));
+    const std::int64_t together = (chunk + group_size() - 1) / group_size();
+    PassSize pass = some_of(before, together);
+    pass.wanted = pass.sequences;
+    add_passes(e.cost,
+               decoding_bytes(model.config, chunk, before.longest + max_tokens() - 1, pass.tokens,
+                              model.own_kernels()),
+               e.at_once((rows + chunk - 1) / chunk));
+    e.cost.copies = model.take_copies(false);
+    e.cost.micro_batch = chunk;
+    e.cost.device = model.device;
+    const PassSize all{before.rows, before.tokens, before.longest, before.rows};
+    e.cost.work.push_back(pass_work(model, forward_flop(model.config, all), pass, false));
+    if (max_tokens() > 1) {
+      const std::int64_t mean = before.tokens / std::max<std::int64_t>(1, before.rows);
+      const DecodingShape shape{model.config,
+                                model.device,
+                                chunk,
+                                std::max<std::int64_t>(1, mean),
+                                max_tokens() - 1,
+                                {temperature(), top_k(), top_p(), min_p()}};
+      e.cost.work.push_back({shape.flop(model.config, shape.steps, rows), shape.kind(),
+                             [shape] { return shape.rate(); }});
+    }
+    e[completions] = {rows,
+                      group_size() * before.tokens + rows * max_tokens(),
+                      before.longest + max_tokens(),
+                      rows * max_tokens(),
+                      {},
+                      {}};
+  }
+
  private:
   GenerationOptions options(const Step& step, const LanguageModel& model) const {
     GenerationOptions o;
-    o.sampling = {temperature(), top_k(), top_p()};
+    o.sampling = {temperature(), top_k(), top_p(), min_p()};
     o.max_tokens = max_tokens();
     o.stop_tokens = model.end_tokens();
     if (step.micro_batch() > 0) o.chunk_rows = step.micro_batch();

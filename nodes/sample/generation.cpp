@@ -83,6 +83,11 @@ class Chunk {
 
 }  // namespace
 
+std::int64_t rows_together(const ModelConfig& config, c10::Device device, std::int64_t rows) {
+  if (!device.is_cpu()) return rows;
+  return config.has_own_kernels() ? 16 : 64;
+}
+
 std::vector<GeneratedRow> generate(const Decoder& decoder,
                                    const std::vector<std::vector<std::int64_t>>& prompts,
                                    const std::vector<std::int64_t>& prompt_of_row,
@@ -93,7 +98,9 @@ std::vector<GeneratedRow> generate(const Decoder& decoder,
   if (options.max_tokens <= 0) {
     throw Failure("sampling-options", "max_tokens must be at least 1");
   }
-  const std::int64_t size = decoder.device().is_cpu() ? options.chunk_rows : count;
+  const bool given = options.chunk_rows > 0 && decoder.device().is_cpu();
+  const std::int64_t size =
+      given ? options.chunk_rows : rows_together(decoder.config(), decoder.device(), count);
   const std::int64_t chunks = (count + size - 1) / std::max<std::int64_t>(size, 1);
   parallel(static_cast<std::size_t>(chunks), [&](std::size_t c) {
     const std::int64_t first = static_cast<std::int64_t>(c) * size;

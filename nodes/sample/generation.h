@@ -19,7 +19,8 @@ struct GenerationOptions {
   std::vector<std::int64_t> stop_tokens;  ///< end a row and stay in it
   /// Whether the tokens written so far end the row; null: only stop_tokens do.
   std::function<bool(const std::vector<std::int64_t>&)> stops;
-  std::int64_t chunk_rows = 16;  ///< rows decoded together; no result depends on it on the CPU
+  /// Rows decoded together, 0: rows_together. Results do not depend on it with own kernels.
+  std::int64_t chunk_rows = 0;
 };
 
 /// What was written after a prompt.
@@ -29,6 +30,11 @@ struct GeneratedRow {
   std::vector<float> entropy;
   bool finished = false;  ///< ended by itself, not cut at max_tokens
 };
+
+/// Of `rows` rows, how many are decoded together: few in this project's own kernels, so that threads
+/// share them, more in LibTorch's operators, whose calls cost as much for few rows, and all on an
+/// accelerator.
+std::int64_t rows_together(const ModelConfig& config, c10::Device device, std::int64_t rows);
 
 /// Row i continues prompts[prompt_of_row[i]]. Token t of row i is drawn with the uniform number of
 /// `random.at(i, t)`: what a row gets depends on neither the other rows nor the thread count.

@@ -13,11 +13,12 @@ namespace {
 
 void check(const at::Tensor& logits, const SamplingOptions& options) {
   if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p > 0) ||
-      options.top_p > 1) {
-    throw Failure("sampling-options",
-                  fmt::format("temperature {}, top_k {} and top_p {} do not make a distribution",
-                              options.temperature, options.top_k, options.top_p),
-                  "temperature and top_k are at least 0, top_p is above 0 and at most 1");
+      options.top_p > 1 || !(options.min_p >= 0) || options.min_p > 1) {
+    throw Failure(
+        "sampling-options",
+        fmt::format("temperature {}, top_k {}, top_p {} and min_p {} do not make a distribution",
+                    options.temperature, options.top_k, options.top_p, options.min_p),
+        "temperature and top_k are at least 0, top_p is above 0, top_p and min_p at most 1");
   }
   const at::Tensor finite = logits.isfinite().all(1);
   if (finite.all().item<bool>()) return;

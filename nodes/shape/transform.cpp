@@ -170,19 +170,24 @@ ByGroup by_group(const Rewards& rows, const Rewards& references) {
   std::unordered_map<std::int64_t, std::size_t> index;
   std::int64_t width = 1;
   for (std::size_t g = 0; g < groups.count(); ++g) {
-    index[ids.data_ptr<std::int64_t>()[groups.rows(g).front()]] = g;
+    index.emplace(ids.data_ptr<std::int64_t>()[groups.rows(g).front()], g);
     width = std::max(width, static_cast<std::int64_t>(groups.rows(g).size()));
   }
   ByGroup out{at::zeros({own.size(0), width}, at::kDouble), at::zeros({own.size(0)}, at::kLong)};
+  const std::int64_t* const id_of = own.data_ptr<std::int64_t>();
+  double* const values = out.values.data_ptr<double>();
+  std::int64_t* const counts = out.counts.data_ptr<std::int64_t>();
+  auto found = index.end();
   for (std::int64_t i = 0; i < own.size(0); ++i) {
-    const auto found = index.find(own.data_ptr<std::int64_t>()[i]);
+    const std::int64_t id = id_of[i];
+    if (found == index.end() || found->first != id) found = index.find(id);  // neighbours agree
     if (found == index.end()) continue;
-    double* const row = out.values.data_ptr<double>() + i * width;
+    double* const row = values + i * width;
     std::int64_t count = 0;
     for (const std::int64_t j : groups.rows(found->second)) {
       row[count++] = totals[static_cast<std::size_t>(j)];
     }
-    out.counts.data_ptr<std::int64_t>()[i] = count;
+    counts[i] = count;
   }
   return out;
 }
@@ -193,7 +198,8 @@ struct Transform final : Node {
   Input<Rewards> rewards{this, "rewards", "the rewards to be shaped"};
   Optional<Values> reference{
       this, "reference", "rewards of reference answers to the same prompt", {.dims = "N,M"}};
-  Optional<Rewards> references{this, "references",
+  Optional<Rewards> references{this,
+                               "references",
                                "instead: rewards of reference answers, matched by group id",
                                {.dims = "R"}};
   Output<Rewards> out{this, "rewards", "the shaped reward; what shaping changed is a component"};
@@ -239,6 +245,7 @@ struct Transform final : Node {
       given = by_group(r, *other);
       given.counts = given.counts.to(r.total.device());
     }
+    if (mode() == TransformMode::lsc) warn_of_single_references(step, given);
     at::Tensor shaped =
         transformed(r.total, given.values, given.counts,
                     {mode(), k(), max_refs(), percentile(), std(), ceil(), shift()});
@@ -254,6 +261,23 @@ struct Transform final : Node {
   }
 
  private:
+  /// A percentile needs a spread: of one reference it is that reference.
+  static void warn_of_single_references(Step& step, const ByGroup& given) {
+    if (!given.values.defined() || given.values.dim() != 2) return;
+    const std::int64_t rows = given.values.size(0);
+    const std::int64_t single = given.counts.defined()
+                                    ? given.counts.eq(1).sum().item<std::int64_t>()
+                                : given.values.size(1) == 1 ? rows
+                                                            : 0;
+    step.metric("one_reference", static_cast<double>(single));
+    if (single == 0) return;
+    step.alarm(
+        "one-reference",
+        fmt::format("{} of {} rows have one reference reward: a percentile needs two or more, "
+                    "theirs is that reference",
+                    single, rows));
+  }
+
   /// Rows without a number: their references are missing or no numbers.
   static at::Tensor unscored(Step& step, const at::Tensor& shaped, const at::Tensor& absent) {
     at::Tensor lost = shaped.isfinite().logical_not();

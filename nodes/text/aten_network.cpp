@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "nodes/text/operator_layers.h"
 #include "nodes/text/weight_names.h"
@@ -220,6 +221,77 @@ struct PaddedTokens {
   at::Tensor mask;    // [N,T] bool
 };
 
+/// Where sequences lie in rows of equal length, several in one row where they fit.
+struct Packing {
+  std::int64_t rows = 0, length = 1;
+  std::vector<std::int64_t> row, first;  // of each sequence
+};
+
+/// The longest first, each into the first row with room for it (first-fit decreasing; Krell et al.
+/// 2021, arXiv:2107.02027).
+Packing packing_of(const std::vector<std::vector<std::int64_t>>& sequences) {
+  Packing out;
+  std::vector<std::size_t> order(sequences.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return sequences[a].size() > sequences[b].size();
+  });
+  out.row.resize(sequences.size());
+  out.first.resize(sequences.size());
+  std::vector<std::int64_t> taken;
+  for (const std::size_t i : order) {
+    const auto size = static_cast<std::int64_t>(sequences[i].size());
+    out.length = std::max(out.length, size);
+    std::size_t row = 0;
+    while (row < taken.size() && taken[row] + size > out.length) ++row;
+    if (row == taken.size()) taken.push_back(0);
+    out.row[i] = static_cast<std::int64_t>(row);
+    out.first[i] = taken[row];
+    taken[row] += size;
+  }
+  out.rows = static_cast<std::int64_t>(taken.size());
+  return out;
+}
+
+/// Sequences in packed rows, each of which sees itself alone.
+struct PackedTokens {
+  at::Tensor tokens;  // [R,L] int64, 0 where no sequence lies
+  AttentionView view;
+  std::vector<std::int64_t> wanted;  // flat indices of the wanted positions
+};
+
+PackedTokens packed_tokens(const TokenSequences& sequences, std::int64_t window,
+                           c10::Device device) {
+  const Packing packing = packing_of(sequences.tokens);
+  const std::vector<std::int64_t> shape{packing.rows, packing.length};
+  PackedTokens out;
+  out.tokens = at::zeros(shape, at::kLong);
+  // Padding belongs to sequence -1 and sees nothing but padding.
+  at::Tensor owner = at::full(shape, -1, at::kLong), position = at::zeros(shape, at::kLong);
+  for (std::size_t i = 0; i < sequences.tokens.size(); ++i) {
+    const std::int64_t start = packing.row[i] * packing.length + packing.first[i];
+    const auto& row = sequences.tokens[i];
+    std::copy(row.begin(), row.end(), out.tokens.data_ptr<std::int64_t>() + start);
+    std::fill_n(owner.data_ptr<std::int64_t>() + start, row.size(), static_cast<std::int64_t>(i));
+    std::iota(position.data_ptr<std::int64_t>() + start,
+              position.data_ptr<std::int64_t>() + start + row.size(), std::int64_t{0});
+    for (const std::int64_t at : sequences.wanted[i]) out.wanted.push_back(start + at);
+  }
+  out.tokens = out.tokens.to(device);
+  owner = owner.to(device);
+  const at::Tensor causal =
+      at::ones({packing.length, packing.length}, owner.options().dtype(at::kBool)).tril();
+  const at::Tensor seen =
+      owner.unsqueeze(2).eq(owner.unsqueeze(1)).logical_and(causal).unsqueeze(1);
+  out.view.positions = position.to(device);
+  const at::TensorOptions floats = at::TensorOptions().dtype(at::kFloat).device(device);
+  out.view.bias = bias_of(seen, floats);
+  if (window > 0) {
+    out.view.windowed = bias_of(seen.logical_and(at::ones_like(causal).triu(1 - window)), floats);
+  }
+  return out;
+}
+
 PaddedTokens padded(const std::vector<std::vector<std::int64_t>>& rows) {
   std::size_t longest = 1;
   for (const auto& row : rows) longest = std::max(longest, row.size());
@@ -235,17 +307,6 @@ PaddedTokens padded(const std::vector<std::vector<std::int64_t>>& rows) {
 
 at::Tensor indices(const std::vector<std::int64_t>& list, c10::Device device) {
   return at::tensor(list, at::TensorOptions().dtype(at::kLong)).to(device);
-}
-
-/// Flat indices of the wanted positions of rows padded to `length`.
-std::vector<std::int64_t> flat_wanted(const TokenSequences& sequences, std::int64_t length) {
-  std::vector<std::int64_t> flat;
-  for (std::size_t i = 0; i < sequences.wanted.size(); ++i) {
-    for (const std::int64_t at : sequences.wanted[i]) {
-      flat.push_back(static_cast<std::int64_t>(i) * length + at);
-    }
-  }
-  return flat;
 }
 
 WeightMap leaves_of(const WeightMap& weights, const std::set<std::string>& trained) {
@@ -271,13 +332,10 @@ class OperatorScoring final : public ScoringPass {
     leaves_ = leaves_of(weights, trained);
     const WeightMap computing = computing_weights(config, leaves_);
     const c10::Device device = weights.begin()->second.device();
-    const PaddedTokens rows = padded(sequences.tokens);
-    const at::Tensor hidden =
-        network_hidden(config, computing, rows.tokens.to(device),
-                       masked_view(rows.mask.to(device), config.sliding_window), nullptr);
-    const std::vector<std::int64_t> wanted = flat_wanted(sequences, hidden.size(1));
+    const PackedTokens rows = packed_tokens(sequences, config.sliding_window, device);
+    const at::Tensor hidden = network_hidden(config, computing, rows.tokens, rows.view, nullptr);
     const at::Tensor chosen =
-        hidden.reshape({-1, hidden.size(2)}).index_select(0, indices(wanted, device));
+        hidden.reshape({-1, hidden.size(2)}).index_select(0, indices(rows.wanted, device));
     differentiable_ = network_head(config, computing, chosen);
     logits_ = differentiable_.detach();
   }
@@ -301,11 +359,11 @@ class RecomputingScoring final : public ScoringPass {
       : config_(config), leaves_(leaves_of(weights, trained)) {
     const c10::NoGradGuard no_gradient;
     const c10::Device device = weights.begin()->second.device();
-    const PaddedTokens rows = padded(sequences.tokens);
-    tokens_ = rows.tokens.to(device);
-    view_ = masked_view(rows.mask.to(device), config.sliding_window);
+    PackedTokens rows = packed_tokens(sequences, config.sliding_window, device);
+    tokens_ = rows.tokens;
+    view_ = std::move(rows.view);
     rotation_ = rotation_of(config, view_);
-    wanted_ = indices(flat_wanted(sequences, tokens_.size(1)), device);
+    wanted_ = indices(rows.wanted, device);
     const WeightMap computing = computing_weights(config, leaves_);
     at::Tensor x = embedded(config, computing, tokens_, view_);
     for (std::int64_t i = 0; i < config.layers; ++i) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "engine/core/problem.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
@@ -124,7 +125,16 @@ void add_adapters(const ModelSource& source, ModelConfig& config, WeightMap& wei
 
 }  // namespace
 
-std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
+namespace {
+
+/// What a model is, but for its weights.
+struct Outline {
+  ModelConfig config;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  bool new_head = false;
+};
+
+Outline outline_of(const ModelSource& source) {
   if (source.folder.empty() && (!source.random || source.characters.empty())) {
     throw Failure("model-source", "neither a folder nor a new model is given",
                   "set model to a Hugging Face folder, or init to random and characters to the "
@@ -134,28 +144,52 @@ std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
     throw Failure("model-source", fmt::format("there is no folder {}", source.folder),
                   "set model to a folder with config.json, model.safetensors and a tokenizer");
   }
-  const auto tokenizer = source.characters.empty() ? load_tokenizer(source.folder)
-                                                   : character_tokenizer(source.characters);
-  ModelConfig config = config_of(source, *tokenizer);
+  Outline outline;
+  outline.tokenizer = source.characters.empty() ? load_tokenizer(source.folder)
+                                                : character_tokenizer(source.characters);
+  ModelConfig& config = outline.config;
+  config = config_of(source, *outline.tokenizer);
   config.compute = source.compute;
   config.recomputes_layers = source.recomputes_layers;
-  if (tokenizer->size() > config.vocab_size) {
+  if (outline.tokenizer->size() > config.vocab_size) {
     throw Failure("model-tokenizer",
-                  fmt::format("the tokenizer has {} tokens, the model {}", tokenizer->size(),
-                              config.vocab_size),
+                  fmt::format("the tokenizer has {} tokens, the model {}",
+                              outline.tokenizer->size(), config.vocab_size),
                   "model and tokenizer must belong together");
   }
-  bool new_head = false;
   if (source.head) {
-    new_head = fit_head(config, *source.head);
+    outline.new_head = fit_head(config, *source.head);
   } else {
     require_language_model(config);
   }
-  WeightMap weights = weights_of(source, config, new_head);
-  add_adapters(source, config, weights);
-  Decoder decoder(std::move(config), std::move(weights));
+  return outline;
+}
+
+}  // namespace
+
+std::shared_ptr<LanguageModel> make_language_model(const ModelSource& source) {
+  Outline outline = outline_of(source);
+  WeightMap weights = weights_of(source, outline.config, outline.new_head);
+  add_adapters(source, outline.config, weights);
+  Decoder decoder(std::move(outline.config), std::move(weights));
   if (source.device != decoder.device()) decoder.to(source.device);
-  return std::make_shared<LanguageModel>(std::move(decoder), tokenizer, source.folder);
+  return std::make_shared<LanguageModel>(std::move(decoder), outline.tokenizer, source.folder);
+}
+
+std::shared_ptr<const LanguageModelFacts> model_facts(const ModelSource& source, TrainedPart part) {
+  Outline outline = outline_of(source);
+  WeightMap adapters;
+  if (!source.adapter.empty()) {
+    outline.config = load_adapters(source.adapter, outline.config, adapters);
+  } else if (source.lora) {
+    outline.config = with_adapters(outline.config, *source.lora);
+  }
+  auto facts = std::make_shared<LanguageModelFacts>();
+  facts->config = std::move(outline.config);
+  facts->tokenizer = outline.tokenizer;
+  facts->part = part;
+  facts->device = source.device;
+  return facts;
 }
 
 }  // namespace rewardloom

@@ -1,11 +1,12 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 #include "nodes/text/row_scores.h"
 
 namespace rewardloom {
 
-struct TextLogProbs final : Node {
+struct TextLogProbs final : Node, Estimates {
   Reads<Policy> policy{this, "policy", "the model that scores", true};
   Reads<ReferenceModel> reference{this, "reference", "instead: a frozen model", true};
   Input<Completions> completions{this, "completions", "the rows to score"};
@@ -16,6 +17,7 @@ struct TextLogProbs final : Node {
                       1.0,
                       "as in sampling; 1: every token",
                       {.min = 0, .max = 1, .exclusive_min = true}};
+  Param<double> min_p{this, "min_p", 0.0, "as in sampling; 0: every token", {.min = 0, .max = 1}};
   Rule one{this,
            {{{"policy", {{"connected", false}}}},
             {{"reference", {{"connected", true}}}},
@@ -35,13 +37,19 @@ struct TextLogProbs final : Node {
     LogProbs out;
     out.log_probs =
         score_rows(model.decoder(), token_rows(c.tokens, c.kinds),
-                   {c.temperature, top_k(), top_p()}, chunk,
+                   {c.temperature, top_k(), top_p(), min_p()}, chunk,
                    [&](std::size_t count, const auto& call) { step.parallel(count, call); })
             .log_probs;
     out.mask = c.mask();
     out.weight_version = model.weight_version();
     out.batch = c.batch;
     step[log_probs] = std::move(out);
+  }
+
+  void estimate(Estimate& e) const override {
+    const Extent& rows = e[completions];
+    state_scoring(e, facts_of(e.connected(reference) ? e[reference] : e[policy]), rows, false);
+    e[log_probs] = {rows.rows, rows.tokens, rows.longest, rows.written, {}, {}};
   }
 };
 

@@ -43,15 +43,17 @@ struct ModelParams {
                                "training keeps what layers are given and computes the rest again: "
                                "less memory, a third more time, the same gradients") {}
 
-  ModelSource operator()(const Step& step) const {
+  /// `At` is a Step, or an Estimate.
+  template <class At>
+  ModelSource operator()(const At& at) const {
     ModelSource source;
-    if (!model().empty()) source.folder = step.path(model());
+    if (!model().empty()) source.folder = at.path(model());
     source.random = init() == WeightInit::random;
     source.seed = static_cast<std::uint64_t>(seed());
     source.config = config();
     source.characters = characters();
-    source.device = step.device();
-    if (!adapter().empty()) source.adapter = step.path(adapter());
+    source.device = at.device();
+    if (!adapter().empty()) source.adapter = at.path(adapter());
     if (!lora().is_null()) source.lora = lora_targets(lora());
     source.compute = compute();
     source.recomputes_layers = gradient_checkpointing();

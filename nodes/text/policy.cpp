@@ -1,12 +1,16 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 #include "nodes/text/model_params.h"
 
 namespace rewardloom {
 
-struct TextPolicy final : Node {
+struct TextPolicy final : Node, Estimates {
   State<LanguageModel> weights{this, "weights"};
+  Reads<Policy> of{this, "of",
+                   "another policy, which is copied when this first runs; else the folder is read",
+                   true};
   Output<Policy> policy{this, "policy", "the model, to sample from and to train"};
   ModelParams source{this};
   Synonyms words{this,
@@ -23,8 +27,17 @@ struct TextPolicy final : Node {
       "trains these alone."};
 
   void run(Step& step) const override {
-    const auto model = step.shared(weights, [&] { return make_language_model(source(step)); });
+    const auto model = step.shared(weights, [&] {
+      return step.connected(of) ? step.read<LanguageModel>(of).copy()
+                                : make_language_model(source(step));
+    });
     step[policy] = Policy{{model}};
+  }
+
+  void estimate(Estimate& e) const override {
+    state_model(e, e[policy],
+                e.connected(of) ? facts_of_copy(facts_of(e[of]))
+                                : model_facts(source(e), TrainedPart::all));
   }
 };
 

@@ -1,11 +1,12 @@
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 #include "nodes/text/model_params.h"
 
 namespace rewardloom {
 
-struct TextReference final : Node {
+struct TextReference final : Node, Estimates {
   State<LanguageModel> weights{this, "weights"};
   Reads<Policy> policy{this, "policy", "copied when the run starts; else the folder is read", true};
   Output<ReferenceModel> reference{this, "reference", "a model that stays as it is"};
@@ -22,6 +23,12 @@ struct TextReference final : Node {
       return make_language_model(source(step));
     });
     step[reference] = ReferenceModel{{model}};
+  }
+
+  void estimate(Estimate& e) const override {
+    state_model(e, e[reference],
+                e.connected(policy) ? facts_of_copy(facts_of(e[policy]))
+                                    : model_facts(source(e), TrainedPart::all));
   }
 };
 

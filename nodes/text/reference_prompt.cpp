@@ -2,7 +2,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/reward/rows.h"
-#include "nodes/text/ngrams.h"
+#include "nodes/text/reference_rows.h"
 
 namespace rewardloom {
 
@@ -38,22 +38,17 @@ struct TextReferencePrompt final : Node {
                                 asked.size(), wanted.size(), given.size()),
                     "give one of each per row");
     }
+    const ReferenceTemplate form{ReferenceTemplate::official, {max_chars(), head(), tail()}};
     Prompts out;
     out.batch = c == nullptr ? step.new_batch() : c->batch;
     for (std::size_t i = 0; i < asked.size(); ++i) {
       out.id.push_back(fmt::format("{}", i));
-      out.text.push_back(
-          fmt::format("<question>{}</question>\n<reference_answer>{}</reference_answer>\n"
-                      "<completion>{}</completion>",
-                      asked[i], cut(wanted[i]), cut(given[i])));
+      out.text.push_back(form.prefix(asked[i], wanted[i]) + form.answer(given[i]));
     }
     step[text] = std::move(out);
   }
 
  private:
-  std::string cut(const std::string& whole) const {
-    return head_and_tail(whole, max_chars(), head(), tail());
-  }
   static const std::vector<std::string>& rows(const TextRows* own,
                                               const std::vector<std::string>* of_completions,
                                               const char* what) {

@@ -109,6 +109,10 @@ at::Tensor support_of(const at::Tensor& logits, const SamplingOptions& options) 
     const at::Tensor p = z.softmax(1);
     kept = kept.logical_and((p.cumsum(1) - p).lt(options.top_p));
   }
+  if (options.min_p > 0) {
+    const at::Tensor z = sorted.to(at::kDouble) / divisor(options);
+    kept = kept.logical_and((z - z.narrow(1, 0, 1)).ge(std::log(options.min_p)));
+  }
   kept.narrow(1, 0, 1).fill_(true);
   return at::zeros_like(kept).scatter(1, order, kept);
 }

@@ -7,13 +7,15 @@
 namespace rewardloom {
 
 /// How logits become the distribution that is sampled: divided by the temperature, then cut to the
-/// top_k most likely tokens (0: all), then to the fewest whose mass reaches top_p (1: all), then
-/// renormalised. Temperature 0 is greedy.
+/// top_k most likely tokens (0: all), then to the fewest whose mass reaches top_p (1: all), then to
+/// those with at least min_p times the likeliest one's probability (0: all; Nguyen et al. 2024,
+/// arXiv:2407.01082), then renormalised. Temperature 0 is greedy.
 struct SamplingOptions {
   double temperature = 1.0;
   std::int64_t top_k = 0;
   double top_p = 1.0;
-  bool truncates() const { return top_k > 0 || top_p < 1.0; }
+  double min_p = 0.0;
+  bool truncates() const { return top_k > 0 || top_p < 1.0 || min_p > 0.0; }
 };
 
 /// log_probs [S] and entropy [S], float32.
@@ -31,7 +33,7 @@ TokenStatistics token_statistics(const at::Tensor& logits, const at::Tensor& tar
 at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor& targets,
                                      const SamplingOptions& options, const at::Tensor& d_log_probs,
                                      const at::Tensor& d_entropy);
-/// [S,V] bool: the tokens that top_k and top_p leave. Of equal logits the lower ids stay.
+/// [S,V] bool: the tokens that top_k, top_p and min_p leave. Of equal logits the lower ids stay.
 at::Tensor support_of(const at::Tensor& logits, const SamplingOptions& options);
 
 }  // namespace rewardloom

@@ -2,10 +2,11 @@
 #include "engine/core/step.h"
 #include "nodes/text/head_scores.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/model_facts.h"
 
 namespace rewardloom {
 
-struct TextValues final : Node {
+struct TextValues final : Node, Estimates {
   Reads<ValueModel> value_model{this, "value_model", "the critic"};
   Input<Completions> completions{this, "completions", "the rows to value"};
   Output<Values> values{this, "values", "of the state before each action, 0 elsewhere"};
@@ -22,6 +23,12 @@ struct TextValues final : Node {
         score_states(model.decoder(), token_rows(c.tokens, c.kinds), chunk,
                      [&](std::size_t count, const auto& call) { step.parallel(count, call); });
     step[values] = Values{scores.to(c.tokens.device()), c.batch};
+  }
+
+  void estimate(Estimate& e) const override {
+    const Extent& rows = e[completions];
+    state_scoring(e, facts_of(e[value_model]), rows, false);
+    e[values] = {rows.rows, rows.tokens, rows.longest, rows.written, {}, {}};
   }
 };
 

@@ -7,12 +7,16 @@
 namespace rewardloom::bench {
 void bench_algorithms(const std::string& only);
 void bench_engine(const std::string& only);
+void bench_sandbox(const std::string& only);
+void bench_language(const std::string& folder);
 }  // namespace rewardloom::bench
 
 int main(int argc, char** argv) {
   using Suite = void (*)(const std::string&);
   const std::map<std::string, Suite> suites = {{"algorithms", rewardloom::bench::bench_algorithms},
-                                               {"engine", rewardloom::bench::bench_engine}};
+                                               {"engine", rewardloom::bench::bench_engine},
+                                               {"sandbox", rewardloom::bench::bench_sandbox},
+                                               {"language", rewardloom::bench::bench_language}};
   const std::string wanted = argc > 1 ? argv[1] : "";
   const std::string part = argc > 2 ? argv[2] : "";
   if (!wanted.empty() && !suites.contains(wanted)) {

@@ -74,11 +74,11 @@ class TestCommandLine : public QObject {
     const Finished run = program({"run", "--help"});
     for (const char* option :
          {"--set NODE.PARAM=VALUE", "--iterations N", "--seed S", "--device D", "--threads T",
-          "--out DIR", "--resume DIR", "--quiet", "--json", "--plugin FILE"}) {
+          "--out DIR", "--resume DIR", "--quiet", "--json", "--break PLACE", "--plugin FILE"}) {
       QVERIFY2(run.out.contains(option), option);
     }
     // Each says its default.
-    QCOMPARE(run.out.count("(default:"), 10);
+    QCOMPARE(run.out.count("(default:"), 11);
   }
 
   void wrongUsageHasStatusTwo_data() {

@@ -30,8 +30,9 @@ class TestInspectCommand : public QObject {
   void theOverviewHasEverything() {
     const Finished finished = inspect({run});
     QVERIFY2(finished.status == 0, finished.err.constData());
-    for (const char* said : {"done: 6 of 6 iterations", "measure/accuracy", "check.rewards total",
-                             "adv.advantages", "alarms", "time ", "--port "}) {
+    for (const char* said :
+         {"done: 6 of 6 iterations", "measure/accuracy", "check.rewards total", "adv.advantages",
+          "groups: share", "without signal", "alarms", "time ", "--port "}) {
       QVERIFY2(finished.out.contains(said), finished.out.constData());
     }
   }
@@ -46,6 +47,10 @@ class TestInspectCommand : public QObject {
       QCOMPARE(probe.at("last").at("mean"), port.at("distributions").at("total").at("mean"));
       QCOMPARE(probe.at("last").at("count").get<int>(), 16);
     }
+    const Json& groups = overview.at("groups").at(0);
+    QCOMPARE(groups.at("node"), Json("check"));
+    const double share = groups.at("share_without_signal");
+    QVERIFY(share >= 0 && share <= 1);
     int counted = 0;
     for (const Json& bin : port.at("distributions").at("total").at("bins"))
       counted += bin.get<int>();

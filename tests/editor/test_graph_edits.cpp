@@ -3,6 +3,7 @@
 
 #include "editor/canvas/wiring.h"
 #include "editor/document/graph_layout.h"
+#include "editor/document/subgraph_edits.h"
 #include "tests/editor/editor_fixture.h"
 #include "tests/qt_test.h"
 
@@ -182,7 +183,51 @@ class TestGraphEdits : public QObject {
       return d.nodes.empty() ? std::string() : d.nodes[below(d.nodes.size())].name;
     };
     const auto ids = catalogue_->node_ids();
-    switch (below(8)) {
+    switch (below(13)) {
+      case 8:
+        if (!d.nodes.empty()) {
+          d.nodes[below(d.nodes.size())].mode = static_cast<NodeMode>(below(3));
+        }
+        break;
+      case 9:
+        if (d.nodes.size() > 4 && below(4) == 0) {
+          try {
+            makeSubgraph(d, {}, {someNode(), someNode()}, "group", *catalogue_);
+          } catch (const Failure&) {
+            // Circles of random wires are refused; the step is then none.
+          }
+        }
+        break;
+      case 10: {
+        if (d.subgraphs.empty()) break;
+        const Scope scope = d.subgraphs[below(d.subgraphs.size())].name;
+        if (below(2) == 0) {
+          renameSubgraph(d, scope, freeSubgraphName(d, "s" + std::to_string(below(99))), *catalogue_);
+        } else if (!d.subgraph(scope)->nodes.empty()) {
+          const std::string inner = d.subgraph(scope)->nodes.front().name;
+          connectPorts(d, scope, {{kInputsNode, kNewPort}, inner, "rewards"}, *catalogue_);
+          connectPorts(d, scope, {{inner, "rewards"}, kOutputsNode, kNewPort}, *catalogue_);
+        }
+        break;
+      }
+      case 11: {
+        if (d.subgraphs.empty()) break;
+        const Subgraph& subgraph = d.subgraphs[below(d.subgraphs.size())];
+        const Scope scope = subgraph.name;
+        if (subgraph.inputs.empty()) break;
+        const std::string port = subgraph.inputs.front().first;
+        if (below(2) == 0) {
+          removeSubgraphPort(d, scope, false, port, *catalogue_);
+        } else {
+          renameSubgraphPort(d, scope, false, port, "p" + std::to_string(below(99)), *catalogue_);
+        }
+        break;
+      }
+      case 12:
+        if (!d.nodes.empty()) {
+          duplicateNodes(d, {}, {someNode()}, QPointF(20, 20), below(2) == 0);
+        }
+        break;
       case 0:
         addNode(d, {}, ids[below(ids.size())], QPointF(static_cast<double>(below(900)), 20));
         break;

@@ -132,11 +132,15 @@ class TestRuns : public QObject {
     // The views show what was recorded, and a changed graph makes it stale.
     window.rewards().showPort("check", "rewards");
     QVERIFY(!window.rewards().heatMap().grid().empty());
+    window.rewards().samples().readAll();
     QVERIFY(window.rewards().samples().rollouts().rowCount() > 0);
     window.rewards().samples().setRegion(HeatRegion{0, 1000, 0.5, 1.5});
     const auto& rollouts = window.rewards().samples().rollouts();
+    const auto& names = rollouts.names();
+    const auto total = static_cast<std::size_t>(std::find(names.begin(), names.end(), "total") - names.begin());
+    QVERIFY(total < names.size());
     for (int i = 0; i < rollouts.rowCount(); ++i)
-      QVERIFY(rollouts.rollout(i).numbers.at("total") > 0.5);
+      QVERIFY(rollouts.rollout(i).numbers.at(total) > 0.5);
     QVERIFY(!tab.isStale());
     tab.model().edit("set", [](Document& d) { setParameter(d, {}, "adv", "epsilon", 0.1); });
     QVERIFY(tab.isStale());

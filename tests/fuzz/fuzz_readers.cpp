@@ -1,5 +1,5 @@
 // Feeds damaged files to the readers of what others wrote, and checks that only Failure comes out.
-//   rewardloom_fuzz [SECONDS] [SEED] [safetensors|tokenizer]
+//   rewardloom_fuzz [SECONDS] [SEED] [safetensors|tokenizer|model]
 // An input that does anything else is kept beside the program, and the exit status is 1.
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <vector>
@@ -87,6 +88,50 @@ Target tokenizer_target() {
           }};
 }
 
+/// A protocol-buffer field of bytes, or of a number.
+std::string delimited(int key, const std::string& bytes) {
+  std::string out(1, static_cast<char>(key << 3 | 2));
+  for (std::size_t size = bytes.size(); size >= 128; size >>= 7) {
+    out += static_cast<char>(size % 128 + 128);
+    if (size < 128 * 128) return out + static_cast<char>(size / 128) + bytes;
+  }
+  return out + static_cast<char>(bytes.size()) + bytes;
+}
+std::string numbered(int key, int number) {
+  return {static_cast<char>(key << 3), static_cast<char>(number)};
+}
+
+/// SentencePiece's file: pieces with scores, trainer and normalizer; `kind` 1 unigram, 2 BPE.
+std::string sentencepiece_file(int kind) {
+  std::string file;
+  const auto piece = [&file](const std::string& text, float score, int type) {
+    std::string bytes(4, '\0');
+    std::memcpy(bytes.data(), &score, 4);
+    file += delimited(
+        1, delimited(1, text) + static_cast<char>(2 << 3 | 5) + bytes + numbered(3, type));
+  };
+  piece("<unk>", 0, 2);
+  piece("<s>", 0, 3);
+  piece("</s>", 0, 3);
+  for (int byte = 0; byte < 256; ++byte) piece(fmt::format("<0x{:02X}>", byte), 0, 6);
+  float score = 0;
+  for (const char* text : {"t", "h", "e", "c", "a", "\u2581", "th", "the", "\u2581the", "\u00e9"}) {
+    piece(text, score--, 1);
+  }
+  // A trie of four empty units before its texts.
+  const std::string rules = std::string("\x10\0\0\0", 4) + std::string(16, '\0') + "a";
+  file += delimited(2, numbered(3, kind) + static_cast<char>(0x98) + "\x02" + '\x01');
+  file += delimited(3, delimited(2, rules) + numbered(3, 1) + numbered(4, 1) + numbered(5, 1));
+  return file;
+}
+
+Target model_target() {
+  return {"model",
+          {sentencepiece_file(1), sentencepiece_file(2)},
+          damaged_bytes,
+          [](const std::string& bytes) { use(*sentencepiece_tokenizer(bytes, Json::object())); }};
+}
+
 /// Why an input is a finding; empty for none. `refused` counts inputs that ended in a Failure.
 std::string finding(const Target& target, const std::string& input, std::int64_t& refused) {
   const auto start = Clock::now();
@@ -104,6 +149,8 @@ std::string finding(const Target& target, const std::string& input, std::int64_t
 /// Each input has a seed of its own, so that one can be made again. It is written down before it is
 /// read: what kills the program is found there.
 bool fuzz_one(const Target& target, double seconds, std::uint64_t seed, const fs::path& folder) {
+  // What is damaged is sound to begin with; else nothing behind the first check would be reached.
+  for (const std::string& whole : target.whole) target.read(whole);
   const fs::path kept = folder / (target.name + ".input");
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   std::int64_t count = 0, refused = 0;
@@ -127,7 +174,7 @@ bool fuzz_one(const Target& target, double seconds, std::uint64_t seed, const fs
 int run(double seconds, std::uint64_t seed, const std::string& only) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("rewardloom-fuzz-{}", getpid());
   fs::create_directories(folder);
-  const std::vector<Target> all{safetensors_target(folder), tokenizer_target()};
+  const std::vector<Target> all{safetensors_target(folder), tokenizer_target(), model_target()};
   std::vector<Target> targets;
   for (const Target& target : all) {
     if (only.empty() || only == target.name) targets.push_back(target);

@@ -36,6 +36,12 @@ void read_all(RunReader& reader) {
     reader.histograms(probe.node, probe.port, probe.component);
     reader.histograms_at(probe.node, probe.port, 0);
   }
+  for (const ProbeName& probe : reader.probe_names()) {
+    reader.last_histograms(probe.node, probe.port);
+    reader.samples_of(probe.node, probe.port, {}, 100000);
+  }
+  reader.samples_of_row(0, 0);
+  reader.last_recorded_iteration();
   reader.samples({"", "", {}, 0, 100000});
   reader.alarms();
   reader.events();
@@ -187,6 +193,86 @@ class TestRunReader : public QObject {
         QCOMPARE(failure.problem().code, std::string("run-store-failed"));
       }
     }
+  }
+
+  void half_a_store_gives_what_is_in_that_half() {
+    TestFolder folder;
+    write_run(folder / "run.db", 4000);
+    const std::string whole = read_raw(folder / "run.db");
+    write_raw(folder / "run.db", whole.substr(0, whole.size() / 2));
+    RunReader reader(folder.path());
+    const std::size_t points = reader.metric("loss").size();
+    QVERIFY2(points > 100 && points < 4000, std::to_string(points).c_str());
+    QVERIFY(names(reader.problems(), "is cut off"));
+    QVERIFY(names(reader.problems(), "in part only"));
+    QCOMPARE(read_raw(folder / "run.db").size(), whole.size() / 2);
+  }
+
+  void ports_are_named_without_counting_their_rows() {
+    TestFolder folder;
+    RunStore store(folder / "run.db");
+    const auto add = [&](std::int64_t iteration, const char* node, const char* component) {
+      HistogramRow row{iteration, node, "rewards", component, {}};
+      row.distribution.bins = {1};
+      row.distribution.count = iteration + 1;
+      store.add(row);
+    };
+    for (std::int64_t i = 0; i < 5; ++i) {
+      add(i, "a", "total");
+      add(i, "b", "total");
+    }
+    add(0, "b", "early");
+    add(7, "b", "late");
+    store.commit();
+    RunReader reader(folder.path());
+    std::vector<std::string> found;
+    for (const ProbeName& name : reader.probe_names()) {
+      found.push_back(name.node + "." + name.port + "." + name.component);
+    }
+    QCOMPARE(found, (std::vector<std::string>{"a.rewards.total", "b.rewards.early",
+                                              "b.rewards.late", "b.rewards.total"}));
+    const auto last = reader.last_histograms("a", "rewards");
+    QCOMPARE(last.size(), 1u);
+    QCOMPARE(last[0].distribution.count, 5);
+    QCOMPARE(reader.last_histograms("b", "rewards").at(0).component, std::string("late"));
+    QVERIFY(reader.last_histograms("c", "rewards").empty());
+  }
+
+  void a_change_by_another_is_noticed() {
+    TestFolder folder;
+    RunStore store(folder / "run.db");
+    store.add(MetricRow{0, "loss", 1});
+    store.add(EventRow{1, "done", "", "{}", 1});
+    store.commit();
+    RunReader reader(folder.path());
+    const std::int64_t before = reader.change_counter();
+    QCOMPARE(reader.last_iteration(), std::optional<std::int64_t>(1));
+    QCOMPARE(reader.last_recorded_iteration(), std::optional<std::int64_t>(0));
+    QCOMPARE(reader.change_counter(), before);
+    store.add(MetricRow{3, "loss", 1});
+    store.commit();
+    QVERIFY(reader.change_counter() != before);
+    QCOMPARE(reader.last_recorded_iteration(), std::optional<std::int64_t>(3));
+  }
+
+  void samples_of_a_row_are_those_of_every_port() {
+    TestFolder folder;
+    RunStore store(folder / "run.db");
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (const char* node : {"a", "b"}) {
+        for (std::int64_t row = 0; row < 4; ++row) store.add(SampleRow{i, node, "p", row, "{}"});
+      }
+    }
+    store.commit();
+    RunReader reader(folder.path());
+    const auto rows = reader.samples_of_row(1, 2);
+    QCOMPARE(rows.size(), 2u);
+    QCOMPARE(rows[1].node, std::string("b"));
+    QCOMPARE(rows[1].row, 2);
+    const auto some = reader.samples_of("a", "p", {1, 2}, 6);
+    QCOMPARE(some.size(), 6u);
+    QCOMPARE(some.front().iteration, 1);
+    QCOMPARE(some.back().row, 1);
   }
 
   void a_folder_that_cannot_be_written_is_read() {

@@ -139,6 +139,18 @@ class TestGenerate : public QObject {
                              Failure);
   }
 
+  void answers_of_no_token_are_refused() {
+    GenerationOptions options;
+    options.max_tokens = 0;
+    try {
+      generate(small_decoder(), prompts(), {0}, options, Random({1, 1, 1}), one_by_one);
+      QFAIL("accepted");
+    } catch (const Failure& failure) {
+      QCOMPARE(failure.problem().code, std::string("sampling-options"));
+      QVERIFY(QString(failure.what()).contains("max_tokens must be at least 1"));
+    }
+  }
+
   void rows_do_not_depend_on_chunks_threads_or_neighbours() {
     const Decoder decoder = small_decoder();
     const Ids rows = grouped(3, 21);

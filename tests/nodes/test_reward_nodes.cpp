@@ -386,7 +386,7 @@ class TestRewardNodes : public QObject {
              }).code,
              std::string("bad-shape"));
     QCOMPARE(problem_of([] { verdict_of("maybe"); }).code, std::string("bad-verdict"));
-    QCOMPARE(problem_of([] { verdict_of(5); }).code, std::string("bad-verdict"));
+    QCOMPARE(problem_of([] { verdict_of(6); }).code, std::string("bad-verdict"));
   }
 
   void suites_of_many_rows_are_scored_like_one() {

@@ -130,6 +130,18 @@ class TestShapeNodes : public QObject {
     }
   }
 
+  void one_reference_is_no_percentile() {
+    const auto alarms = [](const std::vector<double>& references) {
+      Bench bench("shape.transform", {{"mode", "lsc"}});
+      bench.connect("rewards", {Value::of(rewards_of({0.5}))});
+      bench.connect("reference", {Value::of(Values{doubles(references).reshape({1, -1})})});
+      bench.fire();
+      return bench.context.alarms;
+    };
+    QCOMPARE(alarms({3}), std::vector<std::string>{"one-reference"});
+    QVERIFY(alarms({3, 4}).empty());
+  }
+
   /// A ragged group equals the same references without padding, in every relative mode.
   void fewer_references_are_no_zeros() {
     for (const char* mode : {"par", "par_tanh", "centered", "lsc", "sgfc", "par_poly"}) {

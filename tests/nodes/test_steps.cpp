@@ -399,6 +399,27 @@ class TestSteps : public QObject {
     }
   }
 
+  void a_threshold_by_quantile_stays_that_of_the_first_scores() {
+    Bench bench("reward.clip_delta", {{"mode", "clip"}, {"eta_quantile", 0.5}});
+    const auto punished = [&](const std::vector<double>& q) {
+      StepRewards steps;
+      steps.rewards = doubles(q).reshape({1, -1});
+      bench.connect("step_rewards", {Value::of(steps)});
+      bench.fire();
+      return list(bench.out<StepRewards>("step_rewards").rewards);
+    };
+    QVERIFY(near(punished({0.2, 0.4, 0.9})[0], -0.2));
+    QVERIFY(near(punished({0.1, 0.1, 0.1})[0], -0.3));
+    QVERIFY(near(bench.context.metrics.at("eta"), 0.4));
+  }
+
+  void delta_can_keep_the_last_step() {
+    const at::Tensor q = doubles({0.9, 0.8, 0.2}).reshape({1, 3});
+    const at::Tensor all = at::ones_like(q, at::kBool);
+    QVERIFY(all_near(clip_delta(q, all, ClipDeltaMode::delta, 0, 1, false)[0], {0.1, 0.6, 0.2}));
+    QVERIFY(all_near(clip_delta(q, all, ClipDeltaMode::delta, 0, 1, true)[0], {0.1, 0.8, 0}));
+  }
+
   void clip_wants_probabilities_and_says_when_it_punishes_all_or_nothing() {
     const auto run = [](const std::vector<double>& q, const char* mode) {
       Bench bench("reward.clip_delta", {{"mode", mode}, {"eta", 0.5}});

@@ -1,0 +1,16 @@
+// PNG files (ISO/IEC 15948) without compression.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace rewardloom {
+
+/// pixels [H,W] or [H,W,3] uint8 -> the bytes of a PNG file.
+std::string png_bytes(const at::Tensor& pixels);
+
+/// images [N,C,H,W] in [-1,1], C 1 or 3 -> uint8 [H',W'] or [H',W',3]: rows of `columns` images,
+/// each enlarged `zoom` times, a pixel of grey between them. Failure `bad-shape`.
+at::Tensor image_grid(const at::Tensor& images, std::int64_t columns, std::int64_t zoom);
+
+}  // namespace rewardloom

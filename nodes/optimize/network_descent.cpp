@@ -1,0 +1,162 @@
+#include "nodes/optimize/network_descent.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace rewardloom {
+namespace {
+
+class NetworkDescent {
+ public:
+  NetworkDescent(Step& step, Network& network, AdamW& optimizer, const NetworkObjective& objective,
+                 const DescentOptions& options)
+      : step_(step),
+        network_(network),
+        optimizer_(optimizer),
+        objective_(objective),
+        options_(options) {}
+
+  DescentReport run() {
+    const std::int64_t count = objective_.rows();
+    const std::int64_t size =
+        options_.mini_batch > 0 ? std::min(options_.mini_batch, count) : count;
+    for (std::int64_t epoch = 0; epoch < options_.epochs; ++epoch) {
+      const std::vector<std::int64_t> order = row_order(epoch, size < count);
+      for (std::int64_t first = 0; first < count; first += size) {
+        const auto start = order.begin() + first;
+        mini_batch({start, start + std::min(size, count - first)});
+      }
+    }
+    const auto taken = static_cast<double>(report_.steps - report_.skipped);
+    report_.gradient_norm /= std::max(1.0, taken);
+    if (report_.changed) network_.set_weight_version(network_.weight_version() + 1);
+    return report_;
+  }
+
+ private:
+  std::vector<std::int64_t> row_order(std::int64_t epoch, bool several) const {
+    std::vector<std::int64_t> order(static_cast<std::size_t>(objective_.rows()));
+    std::iota(order.begin(), order.end(), 0);
+    if (!several || !options_.shuffle) return order;
+    Random random = step_.random(hash_name("row order"), static_cast<std::uint64_t>(epoch));
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+    return order;
+  }
+
+  void mini_batch(const std::vector<std::int64_t>& rows) {
+    const auto count = static_cast<std::int64_t>(rows.size());
+    const at::Tensor all = at::tensor(rows, at::TensorOptions().dtype(at::kLong));
+    const std::int64_t size = options_.micro_batch, batches = (count + size - 1) / size;
+    std::vector<Gathered> slots(static_cast<std::size_t>(std::min(most_gradient_buffers, batches)));
+    step_.parallel(slots.size(), [&](std::size_t s) {
+      TensorMap leaves = gradient_leaves(network_.weights);
+      for (std::int64_t b = static_cast<std::int64_t>(s); b < batches;
+           b += static_cast<std::int64_t>(slots.size())) {
+        const NetworkBatch batch{all.narrow(0, b * size, std::min(size, count - b * size)),
+                                 static_cast<double>(count), report_.steps == 0,
+                                 static_cast<std::uint64_t>(report_.steps)};
+        const c10::AutoGradMode with_gradients(true);
+        const at::Tensor loss = objective_.loss(leaves, batch, slots[s]);
+        slots[s].sums["loss"] += loss.item<double>();
+        add_gradients(loss, leaves, slots[s].gradients);
+      }
+    });
+    for (std::size_t s = 1; s < slots.size(); ++s) {
+      for (auto& [name, gradient] : slots[s].gradients) {
+        at::Tensor& sum = slots[0].gradients[name];
+        sum = sum.defined() ? sum.add_(gradient) : gradient;
+      }
+    }
+    for (const Gathered& slot : slots) {
+      for (const auto& [name, value] : slot.sums) report_.sums[name] += value;
+      for (const auto& [name, value] : slot.largest) {
+        double& most = report_.largest.try_emplace(name, value).first->second;
+        most = std::max(most, value);
+      }
+    }
+    take_step(slots[0].gradients);
+  }
+
+  void take_step(TensorMap& gradients) {
+    AdamWOptions options = options_.adamw;
+    options.learning_rate *=
+        schedule_factor(options_.schedule, optimizer_.steps() + optimizer_.skipped(),
+                        options_.warmup_steps, options_.total_steps);
+    const AdamWStep done = optimizer_.step(network_.weights, gradients, options);
+    report_.gradient_norm += done.skipped ? 0 : done.gradient_norm;
+    report_.learning_rate = options.learning_rate;
+    report_.changed =
+        report_.changed || (!done.skipped && done.gradient_norm > 0 && options.learning_rate > 0);
+    report_.clipped += done.clipped;
+    report_.skipped += done.skipped;
+    ++report_.steps;
+  }
+
+  Step& step_;
+  Network& network_;
+  AdamW& optimizer_;
+  const NetworkObjective& objective_;
+  const DescentOptions& options_;
+  DescentReport report_;
+};
+
+}  // namespace
+
+void add_gradients(const at::Tensor& loss, TensorMap& leaves, TensorMap& into) {
+  if (loss.requires_grad()) loss.backward();
+  for (auto& [name, leaf] : leaves) {
+    if (!leaf.grad().defined()) continue;
+    at::Tensor& sum = into[name];
+    sum = sum.defined() ? sum.add_(leaf.grad()) : leaf.grad().clone();
+    leaf.mutable_grad() = at::Tensor();
+  }
+}
+
+DescentReport descend_network(Step& step, Network& network, AdamW& optimizer,
+                              const NetworkObjective& objective, const DescentOptions& options) {
+  return NetworkDescent(step, network, optimizer, objective, options).run();
+}
+
+void report_network(Step& step, const std::string& prefix, const DescentReport& report,
+                    std::int64_t rows) {
+  const auto steps = static_cast<double>(std::max<std::int64_t>(1, report.steps));
+  for (const auto& [name, value] : report.sums) {
+    if (name.starts_with("mean:")) {
+      step.metric(prefix + name.substr(5), value / static_cast<double>(rows));
+    } else {
+      step.metric(prefix + name, value / steps);
+    }
+  }
+  report_descent(step, prefix, report, false);
+}
+
+at::Tensor evaluate_terms(const std::vector<UpdateTerm>& terms, const LossBatch& shared,
+                          const at::Tensor& rows, Gathered& into) {
+  at::Tensor total;
+  for (const UpdateTerm& term : terms) {
+    LossBatch batch = shared;
+    for (const auto& [name, tensor] : term.data) batch.set(name, tensor.index_select(0, rows));
+    const LossResult result = term.function->evaluate(batch);
+    total = total.defined() ? total + result.loss : result.loss;
+    into.sums[term.name + "/loss"] += result.loss.detach().item<double>();
+    for (const auto& [name, value] : result.outputs) {
+      if (value.numel() != 1) continue;
+      into.sums["mean:" + term.name + "/" + name] +=
+          static_cast<double>(rows.size(0)) * value.item<double>();
+    }
+  }
+  return total;
+}
+
+bool has_turn(Step& step, const Optional<Scalar>& turn) {
+  const Scalar* const given = step[turn];
+  const bool trains = given == nullptr ? !step.connected(turn) : given->value != 0;
+  step.metric("trains", trains ? 1 : 0);
+  return trains;
+}
+
+}  // namespace rewardloom

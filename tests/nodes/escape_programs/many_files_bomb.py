@@ -1,0 +1,4 @@
+number = 0
+while True:
+    open("/tmp/f%d" % number, "w").close()
+    number += 1

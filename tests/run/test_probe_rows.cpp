@@ -1,0 +1,98 @@
+// What probes record of a value.
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "engine/core/json.h"
+#include "engine/core/port_types.h"
+#include "engine/run/probe_rows.h"
+#include "tests/qt_test.h"
+
+namespace rewardloom {
+namespace {
+
+const ProbeComponent* named(const std::vector<ProbeComponent>& components, const char* name) {
+  for (const ProbeComponent& component : components) {
+    if (component.name == name) return &component;
+  }
+  return nullptr;
+}
+
+/// Two prompts with two answers each; of four tokens the last two or three are the policy's.
+Completions answers() {
+  Completions c;
+  c.tokens = torch::arange(16, torch::kLong).view({4, 4});
+  c.kinds = torch::full({4, 4}, static_cast<int>(TokenKind::action), torch::kChar);
+  c.kinds.select(1, 0).fill_(static_cast<int>(TokenKind::prompt));
+  c.kinds[1][1] = static_cast<int>(TokenKind::prompt);
+  c.group = torch::tensor({0, 0, 1, 1}, torch::kLong);
+  c.log_probs = torch::arange(16, torch::kFloat).view({4, 4}) * -0.5;
+  c.text = {"a", "b", "c", "d"};
+  c.prompt_text = {"p", "p", "q", "q"};
+  c.batch = 77;
+  return c;
+}
+
+}  // namespace
+
+class TestProbeRows : public QObject {
+  Q_OBJECT
+
+ private Q_SLOTS:
+  void groups_alike_are_absent_from_the_spread() {
+    Rewards rewards;
+    rewards.total = torch::tensor({1.0, 3.0, 2.0, 2.0, 5.0, 9.0, 9.0});
+    rewards.group = torch::tensor({4, 4, 1, 1, 8, 9, 9}, torch::kLong);
+    rewards.absent = torch::tensor({false, false, false, false, false, false, true});
+    const auto components = probe_components(Value::of(Rewards(rewards)));
+    const ProbeComponent* spread = named(components, kWithinGroupStd);
+    QVERIFY(spread != nullptr);
+    // Groups 8 and 9 have one scored row each: they say nothing about spread.
+    QCOMPARE(spread->values.numel(), std::int64_t{2});
+    QCOMPARE(spread->values[0].item<double>(), 0.0);
+    QCOMPARE(spread->values[1].item<double>(), 1.0);
+    QCOMPARE(spread->present[0].item<bool>(), false);
+    QCOMPARE(spread->present[1].item<bool>(), true);
+    rewards.group = at::Tensor();
+    QVERIFY(named(probe_components(Value::of(Rewards(rewards))), kWithinGroupStd) == nullptr);
+  }
+
+  void tokens_of_a_sample_are_those_the_policy_wrote() {
+    BatchTexts texts;
+    texts.remember(0, Value::of(answers()));
+    LogProbs given;
+    given.log_probs = torch::arange(16, torch::kFloat).view({4, 4}) * -1.0;
+    given.batch = 77;
+    const auto rows = sample_rows(Value::of(LogProbs(given)), texts, 4, RandomKey{1, 2, 3});
+    QCOMPARE(rows.size(), std::size_t{4});
+    const Json first = Json::parse(rows[0].data);
+    QCOMPARE(first.at("tokens"), Json({1, 2, 3}));
+    QCOMPARE(first.at("log_probs"), Json({-1.0, -2.0, -3.0}));
+    QCOMPARE(first.at("behaviour_log_probs"), Json({-0.5, -1.0, -1.5}));
+    QCOMPARE(first.at("batch"), Json(77));
+    QCOMPARE(Json::parse(rows[1].data).at("tokens"), Json({6, 7}));
+    // Of a batch that is not known, everything is kept as it is.
+    given.batch = 5;
+    const auto unknown = sample_rows(Value::of(LogProbs(given)), texts, 4, RandomKey{1, 2, 3});
+    QCOMPARE(Json::parse(unknown[0].data).at("log_probs").size(), std::size_t{4});
+    QVERIFY(!Json::parse(unknown[0].data).contains("tokens"));
+  }
+
+  void ports_of_one_batch_keep_the_same_rows() {
+    const BatchTexts none;
+    Rewards rewards;
+    rewards.total = torch::arange(200, torch::kFloat);
+    Advantages advantages;
+    advantages.advantages = torch::arange(200, torch::kFloat) * 2;
+    const auto a = sample_rows(Value::of(std::move(rewards)), none, 8, RandomKey{1, 2, 3});
+    const auto b = sample_rows(Value::of(std::move(advantages)), none, 8, RandomKey{1, 2, 3});
+    QCOMPARE(a.size(), std::size_t{8});
+    for (std::size_t i = 0; i < a.size(); ++i) QCOMPARE(a[i].row, b[i].row);
+  }
+};
+
+}  // namespace rewardloom
+
+using rewardloom::TestProbeRows;
+REWARDLOOM_TEST(TestProbeRows)
+#include "test_probe_rows.moc"
