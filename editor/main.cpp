@@ -2,6 +2,7 @@
 #include <QApplication>
 #include <QCommandLineParser>
 #include <QFileInfo>
+#include <QIcon>
 #include <QStandardPaths>
 
 #include "editor/document/journal.h"
@@ -69,6 +70,8 @@ int main(int argc, char** argv) {
   QApplication::setOrganizationName(QStringLiteral("RewardLoom"));
   QApplication::setApplicationName(QStringLiteral("rewardloom-editor"));
   QApplication::setStyle(QStringLiteral("Fusion"));
+  QApplication::setDesktopFileName(QStringLiteral("rewardloom-editor"));
+  QApplication::setWindowIcon(QIcon(QStringLiteral(":/rewardloom.png")));
   try {
     return rewardloom::editorMain(app);
   } catch (const rewardloom::Failure& failure) {
