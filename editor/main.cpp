@@ -48,9 +48,8 @@ int editorMain(QApplication& app) {
                                 folder + QStringLiteral("/../share/rewardloom/graphs")});
   paths.runs = QFileInfo(parser.value(runs)).absoluteFilePath();
   paths.journals = Journal::standardFolder();
-  const QString written =
-      firstExisting({folder + QStringLiteral("/../share/rewardloom/nodes.json"),
-                     folder + QStringLiteral("/../generated/nodes.json")});
+  const QString written = firstExisting({folder + QStringLiteral("/../share/rewardloom/nodes.json"),
+                                         folder + QStringLiteral("/../generated/nodes.json")});
   CatalogueReading reading = readCatalogue(paths.program, written, parser.values(plugin));
   paths.plugins = reading.plugins;
   auto catalogue = std::make_shared<const Catalogue>(std::move(reading.catalogue));

@@ -330,9 +330,8 @@ void CanvasView::enter(const std::string& node) {
   const NodeDeclaration* type = catalogue.node(found->type);
   if (!type || type->bodies.empty()) return;
   std::string made;
-  graph_.model().edit(tr("Make body"), [&](Document& d) {
-    made = makeBody(d, graph_.scope(), node, catalogue);
-  });
+  graph_.model().edit(tr("Make body"),
+                      [&](Document& d) { made = makeBody(d, graph_.scope(), node, catalogue); });
   graph_.setScope(made);
   Q_EMIT statusText(
       tr("made an empty subgraph %1: add nodes, and pull wires from \"inputs\" and to \"outputs\"")

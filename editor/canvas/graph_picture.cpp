@@ -57,9 +57,9 @@ QPixmap graphPicture(const Document& document, const Catalogue& catalogue, const
     painter.setPen(QPen(theme.nodeBorder, 1));
     painter.setBrush(theme.nodeBody);
     painter.drawRoundedRect(box, 2, 2);
-    painter.fillRect(QRectF(box.left() + 1, box.top() + 1, box.width() - 2,
-                            std::min(5.0, box.height() / 3)),
-                     theme.nodeTitle);
+    painter.fillRect(
+        QRectF(box.left() + 1, box.top() + 1, box.width() - 2, std::min(5.0, box.height() / 3)),
+        theme.nodeTitle);
   }
   return picture;
 }

@@ -122,7 +122,8 @@ void GraphScene::showToolTip(NodeItem& item) {
   QString text = item.view().badgeText;
   const QString& error = item.view().activity.error;
   if (!error.isEmpty()) {
-    text += QStringLiteral("<p><b>%1</b> %2</p>").arg(tr("the run failed here:"), error.toHtmlEscaped());
+    text += QStringLiteral("<p><b>%1</b> %2</p>")
+                .arg(tr("the run failed here:"), error.toHtmlEscaped());
   }
   if (item.toolTip() != text) item.setToolTip(text);
 }
@@ -141,7 +142,8 @@ void GraphScene::setBreakpoints(const std::map<std::string, QString>& nodes) {
   const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
   for (const auto& [name, item] : nodes_) {
     const auto it = breakpoints_.find(prefix + name);
-    item->setBreakpoint(it != breakpoints_.end(), it != breakpoints_.end() && !it->second.isEmpty());
+    item->setBreakpoint(it != breakpoints_.end(),
+                        it != breakpoints_.end() && !it->second.isEmpty());
   }
 }
 
@@ -191,10 +193,9 @@ std::vector<WireDots> GraphScene::dotsFor(const std::map<std::string, QPointF>& 
         obstacles.push_back(item->view().rect().translated(placed(*item)));
       }
     }
-    const QPointF start = from->portScenePoint({wire.from.node, wire.from.port, true}) -
-                          from->pos() + placed(*from);
-    const QPointF end =
-        to->portScenePoint({wire.node, wire.port, false}) - to->pos() + placed(*to);
+    const QPointF start =
+        from->portScenePoint({wire.from.node, wire.from.port, true}) - from->pos() + placed(*from);
+    const QPointF end = to->portScenePoint({wire.node, wire.port, false}) - to->pos() + placed(*to);
     const auto way = ways.find({wire.from.node, wire.node});
     auto points = dotsAround(start, end, way == ways.end() ? std::vector<QPointF>() : way->second,
                              obstacles, WireItem::curve);

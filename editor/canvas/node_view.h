@@ -52,8 +52,8 @@ struct NodeView {
   bool breakpoint = false;
   bool conditional = false;  ///< the breakpoint has a condition
   NodeMode mode = NodeMode::normal;
-  std::vector<BodyPreview> bodies;   ///< what is inside, in small
-  std::vector<PhaseSpan> timeline;   ///< of a schedule, as far as the run has come
+  std::vector<BodyPreview> bodies;  ///< what is inside, in small
+  std::vector<PhaseSpan> timeline;  ///< of a schedule, as far as the run has come
   std::optional<Severity> badge;
   QString badgeText;
   NodeActivity activity;

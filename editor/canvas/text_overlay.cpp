@@ -4,8 +4,8 @@
 
 namespace rewardloom {
 
-TextOverlay::TextOverlay(const QString& text, bool lines,
-                         std::function<void(const QString&)> taken, QWidget* parent)
+TextOverlay::TextOverlay(const QString& text, bool lines, std::function<void(const QString&)> taken,
+                         QWidget* parent)
     : QPlainTextEdit(text, parent), lines_(lines), taken_(std::move(taken)) {
   setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   if (!lines_) setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);

@@ -24,7 +24,7 @@ QString wiresText(const std::vector<Reference>& from) {
 
 /// A node without its name, as a text by which a renamed one is recognised.
 std::string contentOf(const GraphNode& node) {
-  Json json{{"type", node.type},   {"about", node.about},   {"role", node.role},
+  Json json{{"type", node.type},     {"about", node.about}, {"role", node.role},
             {"params", node.params}, {"other", node.other}, {"mode", to_string(node.mode)}};
   for (const InputEdges& input : node.inputs) {
     for (const Reference& from : input.from) json["inputs"][input.port].push_back(from.text());

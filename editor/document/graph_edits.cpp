@@ -153,8 +153,8 @@ void connectOutput(Document& document, const Scope& scope, const Wire& wire) {
     return;
   }
   const bool fresh = wire.port == kNewPort;
-  subgraph->outputs.emplace_back(
-      fresh ? freePort(subgraph->outputs, wire.from.port) : wire.port, wire.from);
+  subgraph->outputs.emplace_back(fresh ? freePort(subgraph->outputs, wire.from.port) : wire.port,
+                                 wire.from);
 }
 
 /// A way out of the chosen nodes and back into them, as "a -> x -> b", or nothing.
@@ -507,10 +507,10 @@ std::string makeSubgraph(Document& document, const Scope& scope,
                          const Catalogue& catalogue) {
   const std::set<std::string> inside(names.begin(), names.end());
   if (const std::string way = wayOutAndBack(document, scope, inside); !way.empty()) {
-    throw Failure("subgraph-cycle",
-                  fmt::format("these nodes cannot be one: a wire leaves them and comes back ({})",
-                              way),
-                  "select the nodes on that way too, or leave one end out");
+    throw Failure(
+        "subgraph-cycle",
+        fmt::format("these nodes cannot be one: a wire leaves them and comes back ({})", way),
+        "select the nodes on that way too, or leave one end out");
   }
   Subgraph subgraph;
   subgraph.name = freeSubgraphName(document, title);

@@ -32,8 +32,7 @@ void renameSubgraph(Document& document, const std::string& from, const std::stri
 /// A port of the subgraph `scope`, input or output; wires inside and at its instances and
 /// containers follow. Does nothing where `to` is taken.
 void renameSubgraphPort(Document& document, const Scope& scope, bool output,
-                        const std::string& from, const std::string& to,
-                        const Catalogue& catalogue);
+                        const std::string& from, const std::string& to, const Catalogue& catalogue);
 /// Its wires go with it.
 void removeSubgraphPort(Document& document, const Scope& scope, bool output,
                         const std::string& name, const Catalogue& catalogue);

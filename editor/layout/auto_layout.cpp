@@ -59,7 +59,9 @@ QByteArray layoutInput(const std::vector<LayoutNode>& nodes, const std::vector<W
   std::set<std::string> framed;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     // The label's height is the place of the frame's title.
-    text += QStringLiteral("subgraph cluster_%1 { margin=26; label=\"t\"; fontsize=22; ").arg(i).toUtf8();
+    text += QStringLiteral("subgraph cluster_%1 { margin=26; label=\"t\"; fontsize=22; ")
+                .arg(i)
+                .toUtf8();
     for (const std::string& name : frames[i]) {
       const auto node = index.find(name);
       if (node == index.end() || !framed.insert(name).second) continue;

@@ -56,8 +56,9 @@ bool lineMeets(const QPainterPath& line, const QRectF& rect) {
 }
 
 bool linesCross(const QPainterPath& a, const QPainterPath& b) {
-  if (!a.controlPointRect().adjusted(-1, -1, 1, 1).intersects(
-          b.controlPointRect().adjusted(-1, -1, 1, 1))) {
+  if (!a.controlPointRect()
+           .adjusted(-1, -1, 1, 1)
+           .intersects(b.controlPointRect().adjusted(-1, -1, 1, 1))) {
     return false;
   }
   const auto pieces = piecesOf(b);
@@ -70,8 +71,7 @@ bool linesCross(const QPainterPath& a, const QPainterPath& b) {
 }
 
 std::vector<QPointF> dotsAround(
-    QPointF from, QPointF to, const std::vector<QPointF>& way,
-    const std::vector<QRectF>& obstacles,
+    QPointF from, QPointF to, const std::vector<QPointF>& way, const std::vector<QRectF>& obstacles,
     const std::function<QPainterPath(QPointF, QPointF, const std::vector<QPointF>&)>& curve) {
   const QPainterPath plain = curve(from, to, {});
   const QRectF around = plain.boundingRect();
@@ -86,8 +86,8 @@ std::vector<QPointF> dotsAround(
   std::vector<QPointF> dots;
   for (const QRectF& obstacle : crossed) {
     const QPointF middle = obstacle.center();
-    const double straight = from.y() + (to.y() - from.y()) * (middle.x() - from.x()) /
-                                           std::max(1.0, to.x() - from.x());
+    const double straight =
+        from.y() + (to.y() - from.y()) * (middle.x() - from.x()) / std::max(1.0, to.x() - from.x());
     const double y = snapped(besides(obstacle, heightAt(way, middle.x(), straight)));
     // Two dots of one height: straight past the node.
     for (const double x : {obstacle.left(), obstacle.right()}) {

@@ -16,8 +16,7 @@ bool linesCross(const QPainterPath& a, const QPainterPath& b);
 /// curve does not. `way` is how the layout would go (may be empty); `curve` draws a wire through
 /// dots.
 std::vector<QPointF> dotsAround(
-    QPointF from, QPointF to, const std::vector<QPointF>& way,
-    const std::vector<QRectF>& obstacles,
+    QPointF from, QPointF to, const std::vector<QPointF>& way, const std::vector<QRectF>& obstacles,
     const std::function<QPainterPath(QPointF, QPointF, const std::vector<QPointF>&)>& curve);
 
 }  // namespace rewardloom

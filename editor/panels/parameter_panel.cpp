@@ -409,7 +409,8 @@ void ParameterPanel::addSubgraphPorts(QVBoxLayout& layout, bool outputs) {
     layout.addWidget(line);
   };
   if (outputs) {
-    for (const auto& [port, from] : subgraph.outputs) row(port, QString::fromStdString(from.text()));
+    for (const auto& [port, from] : subgraph.outputs)
+      row(port, QString::fromStdString(from.text()));
   } else {
     for (const auto& [port, type] : subgraph.inputs) row(port, QString::fromStdString(type));
   }

@@ -27,7 +27,7 @@ struct RunRequest {
   QString out;       ///< where run folders go; empty: runs/
   QStringList sets;  ///< node.param=value
   QStringList plugins;
-  qint64 iterations = 0;  ///< 0: as the graph says
+  qint64 iterations = 0;    ///< 0: as the graph says
   QStringList breakpoints;  ///< "adv", "adv if reward/accuracy > 0.9", "if iteration >= 20"
 };
 

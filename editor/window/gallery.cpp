@@ -95,8 +95,8 @@ Gallery::Gallery(std::shared_ptr<const Catalogue> catalogue, QWidget* parent)
   });
   reader_.setInterval(0);
   connect(&reader_, &QTimer::timeout, this, [this] {
-    const auto next = std::find_if(cards_.begin(), cards_.end(),
-                                   [](const Card& card) { return !card.read; });
+    const auto next =
+        std::find_if(cards_.begin(), cards_.end(), [](const Card& card) { return !card.read; });
     if (next == cards_.end()) {
       reader_.stop();
     } else {
@@ -115,7 +115,8 @@ void Gallery::setRecent(const QStringList& paths) {
   recent_->clear();
   for (const QString& path : paths) {
     auto* item = new QListWidgetItem(
-        QFileInfo(path).fileName() + QStringLiteral("   ") + QFileInfo(path).absolutePath(), recent_);
+        QFileInfo(path).fileName() + QStringLiteral("   ") + QFileInfo(path).absolutePath(),
+        recent_);
     item->setData(Qt::UserRole, path);
   }
   const int rows = std::min<int>(4, static_cast<int>(paths.size()));
@@ -165,7 +166,9 @@ void Gallery::addCard(const QString& path) {
   const auto button = [&](const QString& text, auto signal) {
     auto* made = new QPushButton(text, frame);
     made->setAccessibleName(text + QChar(' ') + name);
-    connect(made, &QPushButton::clicked, this, [this, path, signal] { Q_EMIT(this->*signal)(path); });
+    connect(made, &QPushButton::clicked, this, [this, path, signal] {
+      Q_EMIT(this->*signal)(path);
+    });
     row->addWidget(made);
   };
   button(tr("Open"), &Gallery::openWanted);
@@ -195,8 +198,8 @@ void Gallery::readOne(Card& card) {
     card.picture->setPixmap(
         graphPicture(document, *catalogue_, theme_, kPicture, devicePixelRatioF()));
   } catch (const Failure& failure) {
-    card.about->setText(tr("cannot be read: %1")
-                            .arg(QString::fromStdString(failure.problem().text)));
+    card.about->setText(
+        tr("cannot be read: %1").arg(QString::fromStdString(failure.problem().text)));
   }
 }
 
@@ -207,9 +210,8 @@ void Gallery::readAll() {
 }
 
 int Gallery::shownCards() const {
-  return static_cast<int>(std::count_if(cards_.begin(), cards_.end(), [](const Card& card) {
-    return !card.widget->isHidden();
-  }));
+  return static_cast<int>(std::count_if(cards_.begin(), cards_.end(),
+                                        [](const Card& card) { return !card.widget->isHidden(); }));
 }
 
 void Gallery::arrange() {

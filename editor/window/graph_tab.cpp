@@ -191,16 +191,16 @@ void GraphTab::layOut(bool onlySelection) {
   if (nodes.empty()) return;
   layoutScope_ = scene_->scope();
   std::vector<std::vector<std::string>> together;
-  for (const Frame& frame : frames(model_.document(), layoutScope_)) together.push_back(frame.around);
+  for (const Frame& frame : frames(model_.document(), layoutScope_))
+    together.push_back(frame.around);
   layout_.start(nodes, wiresOf(model_.document(), layoutScope_), together);
 }
 
 void GraphTab::renameScope(const Scope& to) {
   const Scope from = scene_->scope();
   if (from.empty()) return;
-  model_.edit(tr("Rename subgraph"), [&](Document& document) {
-    renameSubgraph(document, from, to, model_.catalogue());
-  });
+  model_.edit(tr("Rename subgraph"),
+              [&](Document& document) { renameSubgraph(document, from, to, model_.catalogue()); });
   scene_->setScope(to);
 }
 
@@ -310,11 +310,10 @@ void GraphTab::askAboutFile(bool gone) {
                   {tr("Later"), {}, false}});
     return;
   }
-  notice_->ask(
-      tr("%1 was changed by another program.").arg(model_.path()),
-      {{tr("Load theirs"), [this] { takeTheirs(); }, false},
-       {tr("Keep mine"), [this] { model_.keepMine(); }, false},
-       {tr("Show the differences"), [this] { Q_EMIT differencesWanted(); }, true}});
+  notice_->ask(tr("%1 was changed by another program.").arg(model_.path()),
+               {{tr("Load theirs"), [this] { takeTheirs(); }, false},
+                {tr("Keep mine"), [this] { model_.keepMine(); }, false},
+                {tr("Show the differences"), [this] { Q_EMIT differencesWanted(); }, true}});
 }
 
 void GraphTab::showMinimap(bool shown) {

@@ -181,8 +181,8 @@ GraphTab* MainWindow::addTab() {
   connect(&tab->model(), &GraphModel::pathChanged, this, &MainWindow::titleChanged);
   connect(&tab->model().history(), &QUndoStack::cleanChanged, this, &MainWindow::titleChanged);
   connect(&tab->canvas(), &CanvasView::searchRequested, this, &MainWindow::searchNode);
-  auto* values = new WireValues(tab->data(), tab->scene(), *rewards_,
-                                [this, tab] { return tab == currentTab(); }, tab);
+  auto* values = new WireValues(
+      tab->data(), tab->scene(), *rewards_, [this, tab] { return tab == currentTab(); }, tab);
   connect(&tab->canvas(), &CanvasView::portViewRequested, values, &WireValues::open);
   connect(values, &WireValues::statusText, tab, &GraphTab::statusText);
   connect(values, &WireValues::opened, this, [this] { raise(rewards_); });
@@ -254,8 +254,8 @@ bool MainWindow::openPath(const QString& path) {
     const QString text = tr("It has %1 MB; graphs hardly ever have one. Reading it may take "
                             "minutes and much memory.")
                              .arg(info.size() >> 20);
-    const auto answer = unattended_ ? QMessageBox::No
-                                    : QMessageBox::question(this, tr("Open a huge file?"), text);
+    const auto answer =
+        unattended_ ? QMessageBox::No : QMessageBox::question(this, tr("Open a huge file?"), text);
     if (answer != QMessageBox::Yes) {
       statusBar()->showMessage(tr("%1 was not opened: it is huge").arg(path), 10000);
       return false;
@@ -319,11 +319,12 @@ bool MainWindow::save(GraphTab& tab, bool as) {
   try {
     tab.model().save(path);
   } catch (const Failure& failure) {
-    tab.notice().ask(tr("Not saved: %1. The graph is still here, and in the journal of unsaved work.")
-                         .arg(QString::fromStdString(failure.problem().text)),
-                     {{tr("Try again"), [this, &tab] { save(tab, false); }, false},
-                      {tr("Save as..."), [this, &tab] { save(tab, true); }, false},
-                      {tr("Later"), {}, false}});
+    tab.notice().ask(
+        tr("Not saved: %1. The graph is still here, and in the journal of unsaved work.")
+            .arg(QString::fromStdString(failure.problem().text)),
+        {{tr("Try again"), [this, &tab] { save(tab, false); }, false},
+         {tr("Save as..."), [this, &tab] { save(tab, true); }, false},
+         {tr("Later"), {}, false}});
     statusBar()->showMessage(tr("%1 could not be saved").arg(path), 10000);
     return false;
   }
@@ -445,9 +446,9 @@ void MainWindow::resumeRun() {
     bool given = unattended_;
     int most = static_cast<int>(std::min<qint64>(2 * watch.iterations(), 1 << 30));
     if (!unattended_) {
-      most = QInputDialog::getInt(this, tr("Go on with a finished run"), tr("Iterations in all"),
-                                  most, static_cast<int>(watch.iterations()) + 1, 1 << 30, 1,
-                                  &given);
+      most =
+          QInputDialog::getInt(this, tr("Go on with a finished run"), tr("Iterations in all"), most,
+                               static_cast<int>(watch.iterations()) + 1, 1 << 30, 1, &given);
     }
     if (!given) return;
     request.iterations = most;
@@ -603,11 +604,11 @@ void MainWindow::runChanged() {
   runLabel_->setText(tab ? runStateText(tab->run().state()) : QString());
   if (tab && tab->runWatch().isAttached() && !active) {
     const RunWatch& watch = tab->runWatch();
-    runLabel_->setText(tr("%1 %2, iteration %3 of %4")
-                           .arg(watch.isLive() ? tr("watching a run:") : tr("a run:"),
-                                watch.state())
-                           .arg(watch.completed())
-                           .arg(watch.iterations()));
+    runLabel_->setText(
+        tr("%1 %2, iteration %3 of %4")
+            .arg(watch.isLive() ? tr("watching a run:") : tr("a run:"), watch.state())
+            .arg(watch.completed())
+            .arg(watch.iterations()));
   }
   for (const char* id : {"run.stop", "run.pause", "run.checkpoint"}) {
     actions_.action(QString::fromLatin1(id))->setEnabled(active);

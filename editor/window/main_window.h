@@ -34,10 +34,10 @@ struct RunRequest;
 
 /// Where the editor finds what it needs; tests give their own.
 struct EditorPaths {
-  QString program;   ///< the `rewardloom` executable
-  QString graphs;    ///< the gallery
-  QString runs;      ///< where runs go
-  QString journals;  ///< where unsaved work is kept
+  QString program;           ///< the `rewardloom` executable
+  QString graphs;            ///< the gallery
+  QString runs;              ///< where runs go
+  QString journals;          ///< where unsaved work is kept
   QStringList plugins = {};  ///< with more node types, for runs too
 };
 

@@ -208,8 +208,8 @@ void MainWindow::buildViewActions() {
       "view.diff_other", tr("Differences from &another graph..."), "",
       tr("Compares the graph with another file"),
       [this] {
-        const QString file = QFileDialog::getOpenFileName(
-            this, tr("Compare with"), paths_.graphs, tr("Graphs (*.json);;All files (*)"));
+        const QString file = QFileDialog::getOpenFileName(this, tr("Compare with"), paths_.graphs,
+                                                          tr("Graphs (*.json);;All files (*)"));
         if (!file.isEmpty() && currentTab()) showDifferences(file);
       },
       false);

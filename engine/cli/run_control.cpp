@@ -34,9 +34,9 @@ void handle_signals(void (*handler)(int)) {
 }
 
 const std::vector<std::string>& command_names() {
-  static const std::vector<std::string> names = {"pause", "resume",  "step",      "stop",
-                                                 "checkpoint", "set", "break", "unbreak",
-                                                 "step_node", "run_to"};
+  static const std::vector<std::string> names = {"pause",      "resume", "step",  "stop",
+                                                 "checkpoint", "set",    "break", "unbreak",
+                                                 "step_node",  "run_to"};
   return names;
 }
 

@@ -49,7 +49,8 @@ class ActivePart {
       : original_(document), document_(document), catalogue_(catalogue), problems_(problems) {}
 
   Document make() {
-    for_each_level([this](Subgraph* level, std::vector<GraphNode>& nodes) { bypass(level, nodes); });
+    for_each_level(
+        [this](Subgraph* level, std::vector<GraphNode>& nodes) { bypass(level, nodes); });
     // A subgraph that loses an output takes it from its users, so until nothing changes any more.
     bool changed = true;
     while (changed) {
@@ -109,8 +110,7 @@ class ActivePart {
     return ports;
   }
 
-  std::string output_type(const GraphNode& node, const std::string& output,
-                          int depth = 0) const {
+  std::string output_type(const GraphNode& node, const std::string& output, int depth = 0) const {
     const NodeDeclaration* const type = catalogue_.node(node.type);
     const PortDeclaration* const port = type == nullptr ? nullptr : type->output(output);
     if (port != nullptr) return port->type;

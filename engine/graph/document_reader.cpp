@@ -174,7 +174,8 @@ bool DocumentReader::read_node_key(GraphNode& node, const std::string& key, Json
   }
   if (key == "mode") {
     const bool mute = value == "mute";
-    if (!expect(mute || value == "bypass", place, key, "\"mute\" or \"bypass\"", value)) return false;
+    if (!expect(mute || value == "bypass", place, key, "\"mute\" or \"bypass\"", value))
+      return false;
     node.mode = mute ? NodeMode::mute : NodeMode::bypass;
     return true;
   }

@@ -115,8 +115,8 @@ std::string Breakpoint::text() const {
 }
 
 void Breakpoints::update() {
-  const bool at_nodes = std::any_of(list_.begin(), list_.end(),
-                                    [](const Breakpoint& b) { return !b.node.empty(); });
+  const bool at_nodes =
+      std::any_of(list_.begin(), list_.end(), [](const Breakpoint& b) { return !b.node.empty(); });
   watching_ = !open_ && (held_ || !target_.empty() || at_nodes);
   conditions_ = std::any_of(list_.begin(), list_.end(),
                             [](const Breakpoint& b) { return b.when.has_value(); });

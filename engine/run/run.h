@@ -27,8 +27,8 @@ struct RunOptions {
   std::filesystem::path folder;           ///< resume: the run folder
   bool resume = false;
   bool record = true;
-  double patience = 30;              ///< seconds after which a node is called slow
-  std::vector<std::string> plugins;  ///< remembered in run.json
+  double patience = 30;                  ///< seconds after which a node is called slow
+  std::vector<std::string> plugins;      ///< remembered in run.json
   std::vector<std::string> breakpoints;  ///< see Breakpoint::parse()
 };
 
@@ -69,8 +69,8 @@ class Run {
   // Commands, from any thread; they take effect between iterations, those of nodes within one.
   void stop();
   void pause(bool paused);
-  void step();        ///< one iteration (the rest of one that is held within), then pause
-  void step_node();   ///< one node, then wait before the next
+  void step();       ///< one iteration (the rest of one that is held within), then pause
+  void step_node();  ///< one node, then wait before the next
   /// Goes on until this node is about to fire. Failure `unknown-node`.
   void run_to(const std::string& node);
   /// See Breakpoint::parse(). Failure `bad-breakpoint`, `unknown-node`.

@@ -203,9 +203,8 @@ struct UnitTest final : Node {
     step[validity_ratio] = report(
         "validity_ratio", mean(column([](const SuiteScore& s) { return s.validity_ratio; })));
     step[duplicate_share] = mean(column([](const SuiteScore& s) { return s.duplicate_share; }));
-    step[unique] = report("unique", mean(column([](const SuiteScore& s) {
-                            return static_cast<double>(s.unique);
-                          })));
+    step[unique] = report(
+        "unique", mean(column([](const SuiteScore& s) { return static_cast<double>(s.unique); })));
     Rewards out;
     if (layout != nullptr) out = *layout;
     if (const Completions* const c = step[completions]) {

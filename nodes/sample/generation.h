@@ -31,9 +31,9 @@ struct GeneratedRow {
   bool finished = false;  ///< ended by itself, not cut at max_tokens
 };
 
-/// Of `rows` rows, how many are decoded together: few in this project's own kernels, so that threads
-/// share them, more in LibTorch's operators, whose calls cost as much for few rows, and all on an
-/// accelerator.
+/// Of `rows` rows, how many are decoded together: few in this project's own kernels, so that
+/// threads share them, more in LibTorch's operators, whose calls cost as much for few rows, and all
+/// on an accelerator.
 std::int64_t rows_together(const ModelConfig& config, c10::Device device, std::int64_t rows);
 
 /// Row i continues prompts[prompt_of_row[i]]. Token t of row i is drawn with the uniform number of

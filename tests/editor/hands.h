@@ -98,15 +98,16 @@ class Hands {
   static void later(std::function<bool()> act) {
     auto* timer = new QTimer(qApp);
     timer->setInterval(20);
-    QObject::connect(timer, &QTimer::timeout, timer, [timer, act = std::move(act), tries = 0]() mutable {
-      if (++tries > 500) timer->deleteLater();
-      timer->stop();
-      if (act()) {
-        timer->deleteLater();
-      } else {
-        timer->start();
-      }
-    });
+    QObject::connect(timer, &QTimer::timeout, timer,
+                     [timer, act = std::move(act), tries = 0]() mutable {
+                       if (++tries > 500) timer->deleteLater();
+                       timer->stop();
+                       if (act()) {
+                         timer->deleteLater();
+                       } else {
+                         timer->start();
+                       }
+                     });
     timer->start();
   }
 

@@ -61,7 +61,8 @@ class TestBuildGraph : public QObject {
     set("group_size", "8");
     hands.answerMenu("Make it a graph parameter");
     hands.click(named(window, "More about group_size"));
-    QTRY_COMPARE(QString::fromStdString(node("rollout").params["group_size"].dump()), QString("\"$group_size\""));
+    QTRY_COMPARE(QString::fromStdString(node("rollout").params["group_size"].dump()),
+                 QString("\"$group_size\""));
     set("max_tokens", "5");
     wire({"actor", "policy", true}, {"rollout", "policy", false});
     wire({"tasks", "prompts", true}, {"rollout", "prompts", false});
@@ -71,7 +72,8 @@ class TestBuildGraph : public QObject {
     pullInto("exact match", {"rollout", "completions", true});
     rename("check");
     QCOMPARE(node("check").type, std::string("reward.exact_match"));
-    QCOMPARE(node("check").input("completions")->from[0].text(), std::string("rollout.completions"));
+    QCOMPARE(node("check").input("completions")->from[0].text(),
+             std::string("rollout.completions"));
     pullInto("group", {"check", "rewards", true});
     rename("adv");
     QCOMPARE(node("adv").type, std::string("advantage.group"));
@@ -121,7 +123,8 @@ class TestBuildGraph : public QObject {
     frame({"check", "adv", "reward"}, "Reward");
     frame({"clip", "update"}, "Training");
     hands.key(Qt::Key_L, Qt::ControlModifier | Qt::ShiftModifier);
-    QTRY_VERIFY(position(document(), {}, "held_out") && tab().model().history().undoText() == "Lay out");
+    QTRY_VERIFY(position(document(), {}, "held_out") &&
+                tab().model().history().undoText() == "Lay out");
     shot("built");
     hands.key(Qt::Key_S, Qt::ControlModifier);
     QVERIFY(!tab().model().isModified());
@@ -149,12 +152,13 @@ class TestBuildGraph : public QObject {
     const QString ran = tab().run().folder();
 
     QProcess headless;
-    headless.start(QStringLiteral(REWARDLOOM_PROGRAM),
-                   {"run", file, "--iterations", "3", "--quiet", "--out", folder.path() + "/other"});
+    headless.start(QStringLiteral(REWARDLOOM_PROGRAM), {"run", file, "--iterations", "3", "--quiet",
+                                                        "--out", folder.path() + "/other"});
     QVERIFY(headless.waitForFinished(120000));
     QCOMPARE(headless.exitCode(), 0);
     const QDir others(folder.path() + "/other");
-    const QString other = others.filePath(others.entryList(QDir::Dirs | QDir::NoDotAndDotDot).at(0));
+    const QString other =
+        others.filePath(others.entryList(QDir::Dirs | QDir::NoDotAndDotDot).at(0));
     const auto mine = metrics(ran), theirs = metrics(other);
     QVERIFY(mine.size() > 10);
     QCOMPARE(mine, theirs);

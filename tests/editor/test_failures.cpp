@@ -22,8 +22,8 @@ class TestFailures : public QObject {
 
   void a_plugin_that_crashes_is_left_out_and_named() {
     // Stands for the program: crashes with one plug-in, knows the other.
-    const QString program = script(
-        "case \"$*\" in *bad.so*) kill -SEGV $$;; esac\ncat '" REWARDLOOM_NODES_JSON "'\n");
+    const QString program =
+        script("case \"$*\" in *bad.so*) kill -SEGV $$;; esac\ncat '" REWARDLOOM_NODES_JSON "'\n");
     const auto reading = readCatalogue(program, {}, {"good.so", "bad.so"});
     QCOMPARE(reading.plugins, QStringList{"good.so"});
     QCOMPARE(reading.problems.size(), 1U);

@@ -22,9 +22,9 @@ class TestGallery : public QObject {
   void init() {
     folder_ = std::make_unique<QTemporaryDir>();
     window_ = std::make_unique<MainWindow>(
-        catalogue_,
-        EditorPaths{QStringLiteral(REWARDLOOM_PROGRAM), QStringLiteral(REWARDLOOM_SOURCE_DIR "/graphs"),
-                    folder_->path() + "/runs", folder_->path() + "/journals"});
+        catalogue_, EditorPaths{QStringLiteral(REWARDLOOM_PROGRAM),
+                                QStringLiteral(REWARDLOOM_SOURCE_DIR "/graphs"),
+                                folder_->path() + "/runs", folder_->path() + "/journals"});
     window_->setUnattended(true);
     window_->resize(1600, 1000);
   }
@@ -87,7 +87,8 @@ class TestGallery : public QObject {
       }
     }
     tab.model().history().undo();
-    QCOMPARE(tab.model().document().text(), read_file(graphFile("grpo-arithmetic.json").toStdString()));
+    QCOMPARE(tab.model().document().text(),
+             read_file(graphFile("grpo-arithmetic.json").toStdString()));
   }
 
   void the_first_placed_node_keeps_the_others_where_they_were_shown() {

@@ -202,7 +202,8 @@ class TestGraphEdits : public QObject {
         if (d.subgraphs.empty()) break;
         const Scope scope = d.subgraphs[below(d.subgraphs.size())].name;
         if (below(2) == 0) {
-          renameSubgraph(d, scope, freeSubgraphName(d, "s" + std::to_string(below(99))), *catalogue_);
+          renameSubgraph(d, scope, freeSubgraphName(d, "s" + std::to_string(below(99))),
+                         *catalogue_);
         } else if (!d.subgraph(scope)->nodes.empty()) {
           const std::string inner = d.subgraph(scope)->nodes.front().name;
           connectPorts(d, scope, {{kInputsNode, kNewPort}, inner, "rewards"}, *catalogue_);

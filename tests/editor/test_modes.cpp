@@ -54,7 +54,8 @@ class TestModes : public QObject {
 
   void a_frame_is_muted_as_a_block() {
     scene_->clearSelection();
-    for (FrameItem* frame : scene_->frameItems()) frame->setSelected(frame->frame().title == "Reward");
+    for (FrameItem* frame : scene_->frameItems())
+      frame->setSelected(frame->frame().title == "Reward");
     view_->toggleMode(NodeMode::mute);
     for (const char* name : {"check", "adv", "reward"}) {
       QVERIFY(findNode(model_->document(), {}, name)->mode == NodeMode::mute);
@@ -110,7 +111,8 @@ class TestModes : public QObject {
     Document d = model_->document();
     connectPorts(d, "exam", {{"inputs", "+"}, "grade", "rewards"}, *catalogue_);
     QCOMPARE(d.subgraph("exam")->inputs.size(), 2U);
-    QCOMPARE(d.subgraph("exam")->inputs[1], (std::pair<std::string, std::string>("rewards", "Rewards")));
+    QCOMPARE(d.subgraph("exam")->inputs[1],
+             (std::pair<std::string, std::string>("rewards", "Rewards")));
     connectPorts(d, "exam", {{"answers", "completions"}, "outputs", "+"}, *catalogue_);
     QCOMPARE(d.subgraph("exam")->outputs[1].first, std::string("completions"));
     renameSubgraphPort(d, "exam", false, "policy", "actor", *catalogue_);
@@ -147,7 +149,9 @@ class TestModes : public QObject {
 
   void a_subgraph_that_a_wire_leaves_and_enters_is_refused() {
     const std::string start = model_->document().text();
-    const auto group = [&](Document& d) { makeSubgraph(d, {}, {"rollout", "adv"}, "g", *catalogue_); };
+    const auto group = [&](Document& d) {
+      makeSubgraph(d, {}, {"rollout", "adv"}, "g", *catalogue_);
+    };
     try {
       model_->edit("group", group);
       QFAIL("nothing was refused");

@@ -181,8 +181,8 @@ class TestRunControl : public QObject {
     QCOMPARE(run().folder(), folder);
     QCOMPARE(metrics(folder), metrics(headless("whole")));
     window_->resumeRun();  // a finished one: twice as far
-    QTRY_VERIFY_WITH_TIMEOUT(run().state() == RunState::done && run().iteration() == 2 * kIterations,
-                             20000);
+    QTRY_VERIFY_WITH_TIMEOUT(
+        run().state() == RunState::done && run().iteration() == 2 * kIterations, 20000);
   }
 
   void a_run_that_another_process_does_is_watched() {
@@ -213,7 +213,8 @@ class TestRunControl : public QObject {
 
   void the_error_of_a_failed_run_is_on_its_node() {
     QVERIFY(QDir(folder_->path()).mkdir("empty"));
-    tab().model().edit("set", [](Document& d) { setParameter(d, {}, "actor", "model", "../empty"); });
+    tab().model().edit("set",
+                       [](Document& d) { setParameter(d, {}, "actor", "model", "../empty"); });
     window_->startRun();
     QTRY_COMPARE_WITH_TIMEOUT(run().state(), RunState::failed, 20000);
     const NodeActivity& activity = tab().scene().nodeItem("actor")->view().activity;

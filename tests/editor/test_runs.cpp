@@ -137,7 +137,8 @@ class TestRuns : public QObject {
     window.rewards().samples().setRegion(HeatRegion{0, 1000, 0.5, 1.5});
     const auto& rollouts = window.rewards().samples().rollouts();
     const auto& names = rollouts.names();
-    const auto total = static_cast<std::size_t>(std::find(names.begin(), names.end(), "total") - names.begin());
+    const auto total =
+        static_cast<std::size_t>(std::find(names.begin(), names.end(), "total") - names.begin());
     QVERIFY(total < names.size());
     for (int i = 0; i < rollouts.rowCount(); ++i)
       QVERIFY(rollouts.rollout(i).numbers.at(total) > 0.5);

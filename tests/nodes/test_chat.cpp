@@ -275,8 +275,8 @@ class TestChat : public QObject {
     const std::string model = write_model(folder, "").string();
     Package in;
     in.meta["text"] = {"Hi", "", "a b"};
-    const EvaluateResult encoded = evaluate(
-        all_nodes(), "text.tokenize", {{"model", model}, {"show_tokens", true}}, in);
+    const EvaluateResult encoded =
+        evaluate(all_nodes(), "text.tokenize", {{"model", model}, {"show_tokens", true}}, in);
     QCOMPARE(encoded.outputs.meta["ids"], Json::parse("[[0, 72, 105], [0], [0, 97, 32, 98]]"));
     QCOMPARE(encoded.outputs.meta["tokens"][2], Json::parse(R"(["<s>", "a", " ", "b"])"));
     Package back;

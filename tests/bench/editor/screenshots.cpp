@@ -76,8 +76,8 @@ class Photographer {
     const auto window = open("grpo-arithmetic.json");
     GraphTab& tab = *window->currentTab();
     tab.model().edit("grow", [](Document& d) {
-      const std::vector<std::string> pipeline = {"tasks", "actor",  "rollout", "check",
-                                                 "adv",   "clip",   "update",  "reward"};
+      const std::vector<std::string> pipeline = {"tasks", "actor", "rollout", "check",
+                                                 "adv",   "clip",  "update",  "reward"};
       for (int i = 0; i < 24; ++i) duplicateNodes(d, {}, pipeline, {}, true);
       d.layout = Json::object();
     });
@@ -107,8 +107,8 @@ class Photographer {
     window->actions().run(QStringLiteral("node.add"));
     window->searchPopup().setQuery(QStringLiteral("adv"));
     settle(200);
-    window->searchPopup().grab().save(QStringLiteral("%1/search-%2.png")
-                                          .arg(folder_, dark_ ? "dark" : "light"));
+    window->searchPopup().grab().save(
+        QStringLiteral("%1/search-%2.png").arg(folder_, dark_ ? "dark" : "light"));
     window->searchPopup().hide();
   }
 
