@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "engine/graph/flattener.h"
 #include "engine/graph/parameters.h"
@@ -104,6 +105,17 @@ void Flattener::check_params(const FlatNode& node) {
   }
 }
 
+namespace {
+
+/// The file that the graph in a run folder was made from: its paths start there. Empty elsewhere.
+std::string graph_of_run(const std::string& file) {
+  std::ifstream text(std::filesystem::path(file).replace_filename("run.json"));
+  const Json run = Json::parse(text, nullptr, false);
+  return run.is_object() ? run.value("graph_file", std::string()) : std::string();
+}
+
+}  // namespace
+
 void Flattener::check_path(const FlatNode& node, const ParameterDeclaration& parameter,
                            const Json& value) {
   if (value.is_array()) {
@@ -113,6 +125,8 @@ void Flattener::check_path(const FlatNode& node, const ParameterDeclaration& par
   if (!value.is_string() || value == "") return;
   const std::string path = value.get<std::string>();
   if (path.find("://") != std::string::npos || exists_from(document_.file, path)) return;
+  const std::string origin = graph_of_run(document_.file);
+  if (!origin.empty() && exists_from(origin, path)) return;
   const std::string folder = std::filesystem::path(document_.file).parent_path().string();
   report(node.order, node.name, parameter.name, "missing-file",
          fmt::format("there is no \"{}\"", path),

@@ -1,4 +1,7 @@
 #include <QDir>
+#include <QTemporaryDir>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -83,6 +86,7 @@ class TestChecker : public QObject {
   void good_graphs_have_no_problems();
   void problems_come_all_at_once_in_the_order_of_the_file();
   void files_are_looked_for_beside_the_graph_unless_switched_off();
+  void a_graph_in_a_run_folder_finds_what_its_origin_names();
   void a_preset_and_a_graph_parameter_reach_the_rules();
   void large_graphs_are_checked_quickly_data();
   void large_graphs_are_checked_quickly();
@@ -166,6 +170,23 @@ void TestChecker::files_are_looked_for_beside_the_graph_unless_switched_off() {
   document.node("actor")->params["model"] = "no_such_model";
   QVERIFY(codes(check(document, catalogue())) == std::set<std::string>{"missing-file"});
   QVERIFY(check(document, catalogue(), {.files = false}).problems.empty());
+}
+
+void TestChecker::a_graph_in_a_run_folder_finds_what_its_origin_names() {
+  QTemporaryDir folder;
+  const std::filesystem::path root = folder.path().toStdString();
+  std::filesystem::create_directories(root / "origin/graphs");
+  std::filesystem::create_directories(root / "run");
+  std::ofstream(root / "origin/weights") << "there";
+  Document document = parse(grpo);
+  document.file = root / "run/graph.json";
+  document.node("actor")->params["model"] = "../weights";
+  QVERIFY(codes(check(document, catalogue())) == std::set<std::string>{"missing-file"});
+  std::ofstream(root / "run/run.json")
+      << Json{{"graph_file", (root / "origin/graphs/x.json").string()}};
+  QVERIFY(check(document, catalogue()).problems.empty());
+  std::ofstream(root / "run/run.json") << "{ half";
+  QVERIFY(codes(check(document, catalogue())) == std::set<std::string>{"missing-file"});
 }
 
 void TestChecker::a_preset_and_a_graph_parameter_reach_the_rules() {
