@@ -22,19 +22,35 @@ std::string block_name(std::int64_t block, const char* part) {
   return fmt::format("blocks.{}.{}", block, part);
 }
 
+/// `condition` [R,hidden] and, for each row of x, which of its rows holds; undefined: its own.
+at::Tensor velocity(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
+                    const at::Tensor& condition, const at::Tensor& row) {
+  at::Tensor h = linear_layer(w, "in", x.flatten(1));
+  for (std::int64_t b = 0; b < shape.blocks; ++b) {
+    at::Tensor given = linear_layer(w, block_name(b, "condition"), condition);
+    if (row.defined()) given = given.index_select(0, row);
+    const at::Tensor inner =
+        linear_layer(w, block_name(b, "up"), at::layer_norm(h, {h.size(1)})) + given;
+    h = h + linear_layer(w, block_name(b, "down"), at::gelu(inner));
+  }
+  return linear_layer(w, "out", at::layer_norm(h, {h.size(1)})).view_as(x);
+}
+
 }  // namespace
 
 at::Tensor flow_velocity(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
                          const at::Tensor& sigma, const at::Tensor& labels) {
   const at::Tensor condition = at::silu(linear_layer(w, "sigma", fourier_features(sigma)) +
                                         w.at("class.weight").index_select(0, labels));
-  at::Tensor h = linear_layer(w, "in", x.flatten(1));
-  for (std::int64_t b = 0; b < shape.blocks; ++b) {
-    const at::Tensor inner = linear_layer(w, block_name(b, "up"), at::layer_norm(h, {h.size(1)})) +
-                             linear_layer(w, block_name(b, "condition"), condition);
-    h = h + linear_layer(w, block_name(b, "down"), at::gelu(inner));
-  }
-  return linear_layer(w, "out", at::layer_norm(h, {h.size(1)})).view_as(x);
+  return velocity(w, shape, x, condition, {});
+}
+
+at::Tensor flow_velocity_at(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
+                            double sigma, const at::Tensor& labels) {
+  const at::Tensor condition =
+      at::silu(linear_layer(w, "sigma", fourier_features(at::full({1}, sigma, x.options()))) +
+               w.at("class.weight"));
+  return velocity(w, shape, x, condition, labels);
 }
 
 TensorMap draw_flow_weights(const FlowNetShape& shape, const Random& stream) {

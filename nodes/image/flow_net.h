@@ -26,6 +26,11 @@ struct FlowNetShape {
 at::Tensor flow_velocity(const TensorMap& weights, const FlowNetShape& shape, const at::Tensor& x,
                          const at::Tensor& sigma, const at::Tensor& labels);
 
+/// The same where all rows are at one sigma: what depends on sigma and class alone is computed once
+/// per class.
+at::Tensor flow_velocity_at(const TensorMap& weights, const FlowNetShape& shape,
+                            const at::Tensor& x, double sigma, const at::Tensor& labels);
+
 /// Starts as the zero field.
 TensorMap draw_flow_weights(const FlowNetShape& shape, const Random& stream);
 

@@ -10,11 +10,23 @@
 
 namespace rewardloom {
 
+namespace {
+
+/// R with R R^t = the covariance: Cholesky's, which takes a tenth of the time, or for a singular one
+/// that of its eigenvectors.
+at::Tensor root_of(const at::Tensor& covariance) {
+  const auto [lower, fault] = at::linalg_cholesky_ex(covariance);
+  if (fault.item<std::int64_t>() == 0) return lower;
+  const auto [values, vectors] = at::linalg_eigh(covariance, "L");
+  return vectors.mul(values.clamp_min(0).sqrt().unsqueeze(0));
+}
+
+}  // namespace
+
 double frechet_distance(const at::Tensor& mean, const at::Tensor& covariance,
                         const at::Tensor& other_mean, const at::Tensor& other_covariance) {
-  const auto [values, vectors] = at::linalg_eigh(covariance, "L");
-  const at::Tensor root = vectors.mul(values.clamp_min(0).sqrt().unsqueeze(0)).matmul(vectors.t());
-  const at::Tensor product = root.matmul(other_covariance).matmul(root);
+  const at::Tensor root = root_of(covariance);
+  const at::Tensor product = root.t().matmul(other_covariance).matmul(root);
   const at::Tensor shared =
       at::linalg_eigvalsh(0.5 * (product + product.t()), "L").clamp_min(0).sqrt().sum();
   const at::Tensor distance = (mean - other_mean).square().sum() + covariance.trace() +

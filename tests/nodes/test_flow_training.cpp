@@ -382,6 +382,17 @@ class TestFlowTraining : public QObject {
     QVERIFY(!drawn(generator, {{"stochastic_steps", 0}}, prompts).value("trajectories"));
   }
 
+  void one_sigma_for_all_rows_gives_the_same_field() {
+    const TensorMap weights = draw_flow_weights(kNet, Random({3, 1, 4}, 0, 0));
+    TensorMap full = weights;
+    full["out.weight"] = normals(9, weights.at("out.weight").sizes().vec()).to(at::kFloat);
+    const at::Tensor x = normals(10, {5, kNet.channels, kNet.height, kNet.width}).to(at::kFloat);
+    const at::Tensor labels = ids({0, 1, 1, 2, 0}).remainder(kNet.classes);
+    const at::Tensor each = flow_velocity(full, kNet, x, at::full({5}, 0.3), labels);
+    QVERIFY(each.abs().max().item<double>() > 0.1);
+    QVERIFY(at::allclose(flow_velocity_at(full, kNet, x, 0.3, labels), each, 1e-5, 1e-6));
+  }
+
   void a_row_is_drawn_alike_whatever_stands_beside_it() {
     const Value generator = new_generator();
     const std::vector<std::string> many(200, "1");
