@@ -156,7 +156,7 @@ void NodeItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, 
     }
   }
   paintMode(*painter, detail);
-  paintState(*painter, detail);
+  paintState(*painter, detail, pixels);
   paintBadge(*painter, detail);
 }
 
@@ -303,7 +303,7 @@ void NodeItem::paintTimeline(QPainter& painter) const {
   }
 }
 
-void NodeItem::paintState(QPainter& painter, double detail) const {
+void NodeItem::paintState(QPainter& painter, double detail, double pixels) const {
   const NodeActivity& activity = view_.activity;
   const QRectF rect = view_.rect();
   if (activity.held) {
@@ -312,16 +312,19 @@ void NodeItem::paintState(QPainter& painter, double detail) const {
     painter.drawRoundedRect(rect.adjusted(-4, -4, 4, 4), 8, 8);
   }
   if (activity.state == NodeState::idle) return;
-  const double height = detail < kTitlesBelow ? 6 / std::max(detail, 0.1) : 4;
-  painter.fillRect(QRectF(rect.left(), rect.bottom() - height, rect.width(), height), stateColor());
-  if (detail < kTitlesBelow || activity.count == 0) return;
+  // Thick where nothing else of the node can be read, else below its last row.
+  const bool alone = pixels < kTitlesBelow;
+  const double height = alone ? 6 / std::max(detail, 0.1) : 4;
+  const double top = alone ? rect.bottom() - height : rect.bottom() - 2;
+  painter.fillRect(QRectF(rect.left(), top, rect.width(), height), stateColor());
+  if (alone || activity.count == 0) return;
   painter.setPen(stateColor());
   painter.setFont(smallFont());
   const QString text = QStringLiteral("%1%2  %3")
                            .arg(QChar(0x00d7))
                            .arg(activity.count)
                            .arg(durationText(activity.seconds));
-  painter.drawText(QPointF(rect.left() + 2, rect.bottom() + 12), text);
+  painter.drawText(QPointF(rect.left() + 2, rect.bottom() + 13), text);
 }
 
 void NodeItem::paintBadge(QPainter& painter, double detail) const {

@@ -45,7 +45,7 @@ class NodeItem final : public QGraphicsItem {
   void paintSettings(QPainter& painter) const;
   void paintBodies(QPainter& painter) const;
   void paintTimeline(QPainter& painter) const;
-  void paintState(QPainter& painter, double detail) const;
+  void paintState(QPainter& painter, double detail, double pixels) const;
   void paintBadge(QPainter& painter, double detail) const;
   void paintBreakpoint(QPainter& painter, double size) const;
   void paintMode(QPainter& painter, double detail) const;
