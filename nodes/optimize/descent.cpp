@@ -29,6 +29,16 @@ std::uint64_t fingerprint(const WeightMap& weights) {
   return total;
 }
 
+std::vector<std::int64_t> unit_order(Step& step, std::int64_t count, std::int64_t epoch,
+                                     bool shuffled) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  if (!shuffled) return order;
+  Random random = step.random(hash_name("row order"), static_cast<std::uint64_t>(epoch));
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  return order;
+}
+
 class Descent {
  public:
   Descent(Step& step, LanguageModel& model, AdamW& optimizer, Objective& objective,
@@ -41,33 +51,14 @@ class Descent {
 
   DescentReport run() {
     const std::uint64_t before = fingerprint(model_.decoder().weights());
-    const std::int64_t count = objective_.units();
-    const std::int64_t size =
-        options_.mini_batch > 0 ? std::min(options_.mini_batch, count) : count;
-    for (std::int64_t epoch = 0; epoch < options_.epochs; ++epoch) {
-      const std::vector<std::int64_t> order = unit_order(epoch, size < count);
-      for (std::int64_t first = 0; first < count; first += size) {
-        const auto start = order.begin() + first;
-        mini_batch({start, start + std::min(size, count - first)});
-      }
-    }
-    const auto taken = static_cast<double>(report_.steps - report_.skipped);
-    report_.gradient_norm /= std::max(1.0, taken);
+    over_mini_batches(step_, objective_.units(), options_, report_,
+                      [this](const std::vector<std::int64_t>& units) { mini_batch(units); });
     report_.changed = fingerprint(model_.decoder().weights()) != before;
     if (report_.changed) model_.set_weight_version(model_.weight_version() + 1);
     return report_;
   }
 
  private:
-  std::vector<std::int64_t> unit_order(std::int64_t epoch, bool several) const {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(objective_.units()));
-    std::iota(order.begin(), order.end(), 0);
-    if (!several || !options_.shuffle) return order;
-    Random random = step_.random(hash_name("row order"), static_cast<std::uint64_t>(epoch));
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
-    return order;
-  }
-
   void mini_batch(const std::vector<std::int64_t>& units) {
     if (!objective_.begin(units)) return;
     const auto count = static_cast<std::int64_t>(units.size());
@@ -82,30 +73,11 @@ class Descent {
     for (std::size_t s = 1; s < slots.size(); ++s) {
       for (auto& [name, gradient] : slots[0].gradients) gradient.add_(slots[s].gradients.at(name));
     }
-    for (const Gathered& slot : slots) {
-      for (const auto& [name, value] : slot.sums) report_.sums[name] += value;
-      for (const auto& [name, value] : slot.largest) {
-        double& most = report_.largest.try_emplace(name, value).first->second;
-        most = std::max(most, value);
-      }
-    }
-    take_step(slots[0].gradients);
-  }
-
-  void take_step(WeightMap& gradients) {
-    AdamWOptions options = options_.adamw;
-    options.learning_rate *=
-        schedule_factor(options_.schedule, optimizer_.steps() + optimizer_.skipped(),
-                        options_.warmup_steps, options_.total_steps);
+    add_records(slots, report_);
     // The map shares the tensors: they change in place.
     WeightMap weights = model_.decoder().weights();
-    const AdamWStep done = optimizer_.step(weights, gradients, options);
+    const AdamWStep done = take_step(optimizer_, weights, slots[0].gradients, options_, report_);
     if (!done.skipped) model_.decoder().weights_changed();
-    report_.gradient_norm += done.skipped ? 0 : done.gradient_norm;
-    report_.learning_rate = options.learning_rate;
-    report_.clipped += done.clipped;
-    report_.skipped += done.skipped;
-    ++report_.steps;
   }
 
   Step& step_;
@@ -121,6 +93,45 @@ class Descent {
 void Gathered::raise(const std::string& name, double value) {
   double& most = largest.try_emplace(name, value).first->second;
   most = std::max(most, value);
+}
+
+void over_mini_batches(Step& step, std::int64_t count, const DescentOptions& options,
+                       DescentReport& report,
+                       const std::function<void(const std::vector<std::int64_t>&)>& call) {
+  const std::int64_t size = options.mini_batch > 0 ? std::min(options.mini_batch, count) : count;
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    const std::vector<std::int64_t> order =
+        unit_order(step, count, epoch, size < count && options.shuffle);
+    for (std::int64_t first = 0; first < count; first += size) {
+      const auto start = order.begin() + first;
+      call({start, start + std::min(size, count - first)});
+    }
+  }
+  report.gradient_norm /= std::max(1.0, static_cast<double>(report.steps - report.skipped));
+}
+
+void add_records(const std::vector<Gathered>& slots, DescentReport& report) {
+  for (const Gathered& slot : slots) {
+    for (const auto& [name, value] : slot.sums) report.sums[name] += value;
+    for (const auto& [name, value] : slot.largest) {
+      double& most = report.largest.try_emplace(name, value).first->second;
+      most = std::max(most, value);
+    }
+  }
+}
+
+AdamWStep take_step(AdamW& optimizer, WeightMap& weights, WeightMap& gradients,
+                    const DescentOptions& options, DescentReport& report) {
+  AdamWOptions adamw = options.adamw;
+  adamw.learning_rate *= schedule_factor(options.schedule, optimizer.steps() + optimizer.skipped(),
+                                         options.warmup_steps, options.total_steps);
+  const AdamWStep done = optimizer.step(weights, gradients, adamw);
+  report.gradient_norm += done.skipped ? 0 : done.gradient_norm;
+  report.learning_rate = adamw.learning_rate;
+  report.clipped += done.clipped;
+  report.skipped += done.skipped;
+  ++report.steps;
+  return done;
 }
 
 DescentReport descend(Step& step, LanguageModel& model, AdamW& optimizer, Objective& objective,

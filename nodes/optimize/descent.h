@@ -2,6 +2,7 @@
 // step for each.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -62,6 +63,20 @@ struct DescentReport {
   std::map<std::string, double> sums;
   std::map<std::string, double> largest;
 };
+
+/// Calls `step` with the units of each optimizer step, of `count` in all: epochs of mini-batches in
+/// an order drawn from the run's seed, where there are several. Sets report.gradient_norm to its
+/// mean.
+void over_mini_batches(Step& step, std::int64_t count, const DescentOptions& options,
+                       DescentReport& report,
+                       const std::function<void(const std::vector<std::int64_t>&)>& call);
+
+/// Adds what was recorded in the slots, in their order.
+void add_records(const std::vector<Gathered>& slots, DescentReport& report);
+
+/// One step of the optimizer at the schedule's learning rate, counted in the report.
+AdamWStep take_step(AdamW& optimizer, WeightMap& weights, WeightMap& gradients,
+                    const DescentOptions& options, DescentReport& report);
 
 /// Trains `model`. Gradients are added up in an order that depends on the units
 /// alone, so that threads change no bit. Counts the weight version up where a

@@ -5,7 +5,6 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <numeric>
 
 namespace rewardloom {
 namespace {
@@ -21,32 +20,13 @@ class NetworkDescent {
         options_(options) {}
 
   DescentReport run() {
-    const std::int64_t count = objective_.rows();
-    const std::int64_t size =
-        options_.mini_batch > 0 ? std::min(options_.mini_batch, count) : count;
-    for (std::int64_t epoch = 0; epoch < options_.epochs; ++epoch) {
-      const std::vector<std::int64_t> order = row_order(epoch, size < count);
-      for (std::int64_t first = 0; first < count; first += size) {
-        const auto start = order.begin() + first;
-        mini_batch({start, start + std::min(size, count - first)});
-      }
-    }
-    const auto taken = static_cast<double>(report_.steps - report_.skipped);
-    report_.gradient_norm /= std::max(1.0, taken);
+    over_mini_batches(step_, objective_.rows(), options_, report_,
+                      [this](const std::vector<std::int64_t>& rows) { mini_batch(rows); });
     if (report_.changed) network_.set_weight_version(network_.weight_version() + 1);
     return report_;
   }
 
  private:
-  std::vector<std::int64_t> row_order(std::int64_t epoch, bool several) const {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(objective_.rows()));
-    std::iota(order.begin(), order.end(), 0);
-    if (!several || !options_.shuffle) return order;
-    Random random = step_.random(hash_name("row order"), static_cast<std::uint64_t>(epoch));
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
-    return order;
-  }
-
   void mini_batch(const std::vector<std::int64_t>& rows) {
     const auto count = static_cast<std::int64_t>(rows.size());
     const at::Tensor all = at::tensor(rows, at::TensorOptions().dtype(at::kLong));
@@ -71,29 +51,11 @@ class NetworkDescent {
         sum = sum.defined() ? sum.add_(gradient) : gradient;
       }
     }
-    for (const Gathered& slot : slots) {
-      for (const auto& [name, value] : slot.sums) report_.sums[name] += value;
-      for (const auto& [name, value] : slot.largest) {
-        double& most = report_.largest.try_emplace(name, value).first->second;
-        most = std::max(most, value);
-      }
-    }
-    take_step(slots[0].gradients);
-  }
-
-  void take_step(TensorMap& gradients) {
-    AdamWOptions options = options_.adamw;
-    options.learning_rate *=
-        schedule_factor(options_.schedule, optimizer_.steps() + optimizer_.skipped(),
-                        options_.warmup_steps, options_.total_steps);
-    const AdamWStep done = optimizer_.step(network_.weights, gradients, options);
-    report_.gradient_norm += done.skipped ? 0 : done.gradient_norm;
-    report_.learning_rate = options.learning_rate;
+    add_records(slots, report_);
+    const AdamWStep done =
+        take_step(optimizer_, network_.weights, slots[0].gradients, options_, report_);
     report_.changed =
-        report_.changed || (!done.skipped && done.gradient_norm > 0 && options.learning_rate > 0);
-    report_.clipped += done.clipped;
-    report_.skipped += done.skipped;
-    ++report_.steps;
+        report_.changed || (!done.skipped && done.gradient_norm > 0 && report_.learning_rate > 0);
   }
 
   Step& step_;
