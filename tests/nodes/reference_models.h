@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/Functions.h>
 
+#include <QString>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -10,12 +12,28 @@
 #include <vector>
 
 #include "engine/core/json.h"
+#include "engine/core/problem.h"
 #include "engine/core/random.h"
 #include "engine/io/jsonl.h"
 #include "nodes/text/decoder.h"
 #include "nodes/text/lora.h"
 
 namespace rewardloom::reference_models {
+
+/// The code of the Failure, its text after it; empty where nothing is thrown.
+template <class Call>
+QString refusal(Call call) {
+  try {
+    call();
+  } catch (const Failure& failure) {
+    return QString::fromStdString(failure.problem().code + ": " + failure.what());
+  }
+  return {};
+}
+
+inline const ParallelCalls in_turn = [](std::size_t count, const auto& call) {
+  for (std::size_t i = 0; i < count; ++i) call(i);
+};
 
 /// `weight` of architectures.py: exact in single precision.
 inline at::Tensor reference_weight(const std::string& name, const std::vector<std::int64_t>& shape,

@@ -19,17 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The code of the Failure, its text after it; empty where nothing is thrown.
-template <class Call>
-QString refusal(Call call) {
-  try {
-    call();
-  } catch (const Failure& failure) {
-    return QString::fromStdString(failure.problem().code + ": " + failure.what());
-  }
-  return {};
-}
-
 Json config_of(const std::string& name) { return goldens().at(name)["config"]; }
 
 /// A model's files in a folder of their own, to be damaged.

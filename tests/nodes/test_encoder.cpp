@@ -19,20 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-template <class Call>
-QString refusal(Call call) {
-  try {
-    call();
-  } catch (const Failure& failure) {
-    return QString::fromStdString(failure.problem().code + ": " + failure.what());
-  }
-  return {};
-}
-
-const ParallelCalls in_turn = [](std::size_t count, const auto& call) {
-  for (std::size_t i = 0; i < count; ++i) call(i);
-};
-
 fs::path data() { return fs::path(REWARDLOOM_SOURCE_DIR) / "tests" / "nodes" / "data"; }
 const Json& encoder_golden() {
   static const Json json = read_json(data() / "encoder.json");

@@ -20,20 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-template <class Call>
-QString refusal(Call call) {
-  try {
-    call();
-  } catch (const Failure& failure) {
-    return QString::fromStdString(failure.problem().code + ": " + failure.what());
-  }
-  return {};
-}
-
-const ParallelCalls in_turn = [](std::size_t count, const auto& call) {
-  for (std::size_t i = 0; i < count; ++i) call(i);
-};
-
 /// Rows with padding on both sides, an observation between actions, and one row of padding alone.
 Completions sample_rows() {
   Completions c;

@@ -20,16 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-template <class Call>
-QString refusal(Call call) {
-  try {
-    call();
-  } catch (const Failure& failure) {
-    return QString::fromStdString(failure.problem().code + ": " + failure.what());
-  }
-  return {};
-}
-
 const std::vector<std::string> adapted{"llama-lora", "gpt2-lora", "sequence-lora"};
 void add_adapted() {
   QTest::addColumn<QString>("model");
