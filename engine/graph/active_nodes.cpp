@@ -1,6 +1,7 @@
 #include "engine/graph/active_nodes.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <functional>

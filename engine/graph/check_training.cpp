@@ -248,14 +248,14 @@ bool holds(const FlatNode& node, const std::string& name, const Json& condition)
   return satisfies(effective_parameter(*node.type, *node.params, name), condition);
 }
 
+}  // namespace
+
 bool all_hold(const FlatNode& node, const Json& conditions) {
   for (const auto& [name, condition] : conditions.items()) {
     if (!holds(node, name, condition)) return false;
   }
   return true;
 }
-
-}  // namespace
 
 void check_use(const CheckedGraph& checked) {
   check_dead(checked);

@@ -1,5 +1,6 @@
 // Checks of what flows along the edges: sizes, facts and gold rewards.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -189,8 +190,9 @@ class FactFinder {
         continue;
       }
       facts_[at(slot)] = inherited;
-      for (const auto& [name, value] : (*node.outputs)[o].facts.items())
-        state(id, slot, name, value);
+      for (const auto& [name, value] : (*node.outputs)[o].facts.items()) {
+        if (name != kScaleFact) state(id, slot, name, value);
+      }
     }
   }
 
@@ -408,6 +410,7 @@ void check_facts(const CheckedGraph& checked) {
       for (const FlatEdge& edge : node.edges[p]) {
         if (edge.slot < 0) continue;
         for (const auto& [name, condition] : port.needs.items()) {
+          if (name == kScaleFact) continue;
           const Fact* const fact = find_fact(facts.of(edge.slot), name);
           if (fact != nullptr) check_need(checked, node, port, *fact, condition);
         }

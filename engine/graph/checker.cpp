@@ -54,8 +54,10 @@ CheckResult check_active(const Document& document, const Catalogue& catalogue,
   const CheckedGraph checked(graph, flow, problems);
   check_sizes(checked);
   check_facts(checked);
+  check_scales(checked);
   check_gold(checked);
   check_losses(checked);
+  check_co_training(checked);
   check_rules(checked);
   // A wrong edge makes much look unused that is not.
   // So does a part that is muted.
@@ -97,6 +99,7 @@ const std::vector<std::string>& check_codes() {
       "container-port",
       "cycle",
       "dead-node",
+      "double-normalisation",
       "duplicate-key",
       "format-version",
       "gold-to-loss",
@@ -108,12 +111,14 @@ const std::vector<std::string>& check_codes() {
       "missing-file",
       "missing-input",
       "missing-parameter",
+      "mixed-scales",
       "muted",
       "no-path-to-model",
       "options",
       "param-choice",
       "param-range",
       "param-type",
+      "scored-model",
       "size-mismatch",
       "subgraph-recursion",
       "too-few-inputs",

@@ -1,5 +1,6 @@
 // References become edges: every port's sources are found, counted and held against its type.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 

@@ -109,9 +109,13 @@ namespace {
 
 /// The file that the graph in a run folder was made from: its paths start there. Empty elsewhere.
 std::string graph_of_run(const std::string& file) {
-  std::ifstream text(std::filesystem::path(file).replace_filename("run.json"));
+  const auto info = std::filesystem::path(file).replace_filename("run.json");
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(info, ignored)) return {};
+  std::ifstream text(info);
   const Json run = Json::parse(text, nullptr, false);
-  return run.is_object() ? run.value("graph_file", std::string()) : std::string();
+  const bool known = run.is_object() && run.contains("graph_file") && run["graph_file"].is_string();
+  return known ? run["graph_file"].get<std::string>() : std::string();
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "engine/graph/flattener.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 

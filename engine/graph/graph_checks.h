@@ -24,16 +24,27 @@ void check_sizes(const CheckedGraph& checked);
 /// What outputs state before the run ("group_size") against what inputs need; the code is the
 /// fact's name.
 void check_facts(const CheckedGraph& checked);
+/// The one fact of which the values of a port are meant, not what they come from: it passes through
+/// nodes of one reward only. Outputs state {name: conditions}, inputs need {"not": name} or
+/// {"alike": name}, with "when": conditions.
+inline constexpr const char* kScaleFact = "scale";
+/// double-normalisation and mixed-scales.
+void check_scales(const CheckedGraph& checked);
 /// gold-to-loss: what is for measuring only reaches an optimizer.
 void check_gold(const CheckedGraph& checked);
 /// dead-node and unused-rewards.
 void check_use(const CheckedGraph& checked);
 /// no-path-to-model and loss-argument-missing.
 void check_losses(const CheckedGraph& checked);
+/// scored-model: a model learns from a policy's rollouts, but another of its kind scores them.
+void check_co_training(const CheckedGraph& checked);
 /// options: the node types' own rules.
 void check_rules(const CheckedGraph& checked);
 /// unknown-placement, and unknown keys in it.
 void check_placement(const CheckedGraph& checked);
+
+/// Whether all conditions of a rule hold: {parameter: condition}, {input: {"connected": bool}}.
+bool all_hold(const FlatNode& node, const Json& conditions);
 
 /// The facts of every slot, for the plan.
 std::vector<Json> slot_facts(const FlatGraph& graph, const Flow& flow);

@@ -23,8 +23,8 @@ Episodes checked(const Episodes& episodes) {
   return out;
 }
 
-EpisodePorts::EpisodePorts(Node* node)
-    : rewards_(node, "rewards", "one reward per token"),
+EpisodePorts::EpisodePorts(Node* node, const InputOptions& rewards)
+    : rewards_(node, "rewards", "one reward per token", rewards),
       trajectories_(node, "trajectories", "instead: steps in environments, with their ends",
                     {.dims = "N,T"}),
       done_(node, "done", "not 0 where the episode ends after a step", {.dims = "N,T"}),

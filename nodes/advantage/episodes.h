@@ -24,7 +24,8 @@ Episodes checked(const Episodes& episodes);
 /// ends from trajectories.
 class EpisodePorts {
  public:
-  explicit EpisodePorts(Node* node);
+  /// `rewards`: options of the port of token rewards.
+  explicit EpisodePorts(Node* node, const InputOptions& rewards = detail::plain_input());
 
   struct Read {
     Episodes episodes;

@@ -160,12 +160,19 @@ constexpr auto choices(GaePreset) {
 }  // namespace
 
 struct Gae final : Node {
-  EpisodePorts episodes{this};
+  EpisodePorts episodes{
+      this,
+      {.needs = {
+           {"scale", {{"not", "normalised"}, {"when", {{"whiten", {"sample", "population"}}}}}}}}};
   Input<Values> values{this, "values", "the value of each step's state", {.dims = "N,T"}};
   Optional<Values> next_values{
       this, "next_values", "the value of each step's next state (environments)", {.dims = "N,T"}};
   Output<Advantages> advantages{
-      this, "advantages", "one per step, 0 outside the mask", {.dims = "N,T"}};
+      this,
+      "advantages",
+      "one per step, 0 outside the mask",
+      {.dims = "N,T",
+       .facts = {{"scale", {{"normalised", {{"whiten", {"sample", "population"}}}}}}}}};
   Output<Returns> returns{
       this, "returns", "advantage before whitening + value, 0 outside", {.dims = "N,T"}};
   Param<double> gamma{this, "gamma", 1.0, "discount", {.min = 0, .max = 1}};

@@ -20,12 +20,13 @@ at::Tensor gpg_advantages(const at::Tensor& rewards, const at::Tensor& group,
   });
   const double alpha =
       static_cast<double>(scored.size()) / static_cast<double>(std::max<std::ptrdiff_t>(1, paid));
+  const double scale = alpha / options.f_norm;
   const auto one = [&](std::span<const std::int64_t> rows, std::vector<double>& advantage) {
     const bool raw = rows.size() == 1 && options.singleton == Singleton::raw;
-    const double mean = raw ? 0 : Moments(reward, rows).mean;
+    const double mean = raw ? 0 : GroupMean(reward, rows).mean;
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
-      advantage[i] = alpha * (reward[i] - mean) / options.f_norm;
+      advantage[i] = scale * (reward[i] - mean);
     }
   };
   return like_rewards(by_group(reward, groups, one), rewards);

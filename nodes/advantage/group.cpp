@@ -66,11 +66,18 @@ constexpr auto choices(GroupPreset) {
 }  // namespace
 
 struct GroupAdvantage final : Node {
-  Input<Rewards> rewards{this,
-                         "rewards",
-                         "one reward per completion, with group ids",
-                         {.needs = {{"group_size", {{"min", 2}}}}}};
-  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Input<Rewards> rewards{
+      this,
+      "rewards",
+      "one reward per completion, with group ids",
+      {.needs = {
+           {"group_size", {{"min", 2}}},
+           {"scale", {{"not", "normalised"}, {"when", {{"scale", {"group_std", "batch_std"}}}}}}}}};
+  Output<Advantages> advantages{
+      this,
+      "advantages",
+      "one advantage per completion",
+      {.facts = {{"scale", {{"normalised", {{"scale", {"group_std", "batch_std"}}}}}}}}};
   Param<GroupScale> scale{this, "scale", GroupScale::group_std, "what divides the centred reward"};
   Param<Divisor> divisor{this, "std", Divisor::sample, "divisor of the variance"};
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread", {.min = 0}};

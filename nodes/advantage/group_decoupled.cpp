@@ -69,18 +69,22 @@ at::Tensor decoupled_advantages(const at::Tensor& components, const std::vector<
 }
 
 struct GroupDecoupled final : Node {
-  Inputs<Rewards> rewards{this,
-                          "rewards",
-                          "one edge per reward, or one edge whose components are taken",
-                          0,
-                          {.needs = {{"group_size", {{"min", 2}}}}}};
+  Inputs<Rewards> rewards{
+      this,
+      "rewards",
+      "one edge per reward, or one edge whose components are taken",
+      0,
+      {.needs = {{"group_size", {{"min", 2}}}, {"scale", {{"not", "normalised"}}}}}};
   Optional<Features> components{
       this, "components", "instead: one column per reward", {.dims = "N,K"}};
   Optional<Values> weights{this, "weights", "one per reward; else as the parameter", {.dims = "K"}};
   Optional<Values> group{this, "group", "group ids, where components are given", {.dims = "N"}};
   Optional<Values> absent{
       this, "absent", "not 0 where a component does not apply to a row", {.dims = "N,K"}};
-  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Output<Advantages> advantages{this,
+                                "advantages",
+                                "one advantage per completion",
+                                {.facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Param<double> epsilon{
       this, "epsilon", 1e-4, "added to each group's and to the batch spread", {.min = 0}};
   Param<Divisor> divisor{this, "std", Divisor::sample, "divisor of the variance"};

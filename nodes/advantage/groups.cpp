@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "engine/core/problem.h"
+#include "nodes/advantage/host_rows.h"
 
 namespace rewardloom {
 namespace {
@@ -22,7 +23,31 @@ void require_rows(const char* what, const at::Tensor& tensor, std::int64_t rows)
 }
 
 at::Tensor on_host(const at::Tensor& tensor, at::ScalarType type) {
-  return tensor.detach().to(at::kCPU, type).contiguous();
+  const bool is_there = tensor.is_cpu() && tensor.scalar_type() == type && tensor.is_contiguous() &&
+                        !tensor.requires_grad();
+  return is_there ? tensor : tensor.detach().to(at::kCPU, type).contiguous();
+}
+
+/// Ids that never fall, as samplers give them: each group is one run of rows. False where they do.
+bool take_runs(const std::int64_t* id, const bool* skip, std::int64_t rows,
+               std::vector<std::int64_t>& kept, std::vector<std::size_t>& starts) {
+  kept.resize(static_cast<std::size_t>(rows));
+  std::size_t count = 0;
+  std::int64_t before = std::numeric_limits<std::int64_t>::min();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (id[row] < before) {
+      starts.clear();
+      return false;
+    }
+    const bool first = count == 0 || id[row] != before;
+    if (skip != nullptr && skip[row]) continue;  // `before` stays: it is the last one kept
+    if (first) starts.push_back(count);
+    before = id[row];
+    kept[count++] = row;
+  }
+  kept.resize(count);
+  starts.push_back(count);
+  return true;
 }
 
 /// Numbers ids in the order in which they are first asked for: by a table where they lie close
@@ -73,6 +98,7 @@ Groups::Groups(const at::Tensor& group, const at::Tensor& left_out, std::int64_t
   const std::int64_t* const id = ids.data_ptr<std::int64_t>();
   const bool* const skip = skipped.defined() ? skipped.data_ptr<bool>() : nullptr;
 
+  if (take_runs(id, skip, rows, rows_, starts_)) return;
   Numbering number(id, rows);
   std::vector<std::size_t> sizes;
   std::vector<std::size_t> group_of(static_cast<std::size_t>(rows));
@@ -118,26 +144,42 @@ double Moments::spread(bool sample) const {
   return count <= lost ? 0 : std::sqrt(squares / static_cast<double>(count - lost));
 }
 
-std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,
-                                const char* what) {
+bool all_finite(const double* numbers, std::int64_t count) {
+  constexpr std::int64_t lanes = 8;  // independent, so that the compiler vectorises
+  double probe[lanes] = {};          // a number that is none stays none times 0
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (std::int64_t j = 0; j < lanes; ++j) probe[j] += numbers[i + j] * 0.0;
+  }
+  for (; i < count; ++i) probe[0] += numbers[i] * 0.0;
+  double all = 0;
+  for (const double lane : probe) all += lane;
+  return all == 0;
+}
+
+at::Tensor host_rows(const at::Tensor& values, const at::Tensor& left_out, const char* what) {
   if (values.dim() != 1) {
     throw Failure("bad-shape",
                   fmt::format("{} must be [N], but has {} dimensions", what, values.dim()));
   }
-  const at::Tensor numbers = on_host(values, at::kDouble);
-  if (left_out.defined()) require_rows("absent", left_out, values.size(0));
-  const at::Tensor skipped = left_out.defined() ? on_host(left_out, at::kBool) : at::Tensor();
-  const double* const number = numbers.data_ptr<double>();
-  std::vector<double> out(number, number + numbers.numel());
-  for (std::size_t row = 0; row < out.size(); ++row) {
-    if (skipped.defined() && skipped.data_ptr<bool>()[row]) {
-      out[row] = 0;
-    } else if (!std::isfinite(out[row])) {
-      throw Failure("not-finite", fmt::format("{} of row {} is {}", what, row, out[row]),
-                    "mark rows that could not be scored as absent");
-    }
+  at::Tensor numbers = on_host(values, at::kDouble);
+  if (left_out.defined()) {
+    require_rows("absent", left_out, values.size(0));
+    numbers = numbers.masked_fill(on_host(left_out, at::kBool), 0.0);
   }
-  return out;
+  const double* const number = numbers.data_ptr<double>();
+  if (all_finite(number, numbers.numel())) return numbers;
+  std::int64_t row = 0;
+  while (std::isfinite(number[row])) ++row;
+  throw Failure("not-finite", fmt::format("{} of row {} is {}", what, row, number[row]),
+                "mark rows that could not be scored as absent");
+}
+
+std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,
+                                const char* what) {
+  const at::Tensor numbers = host_rows(values, left_out, what);
+  const double* const number = numbers.data_ptr<double>();
+  return {number, number + numbers.numel()};
 }
 
 }  // namespace rewardloom

@@ -3,60 +3,82 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
 #include "nodes/advantage/groups.h"
+#include "nodes/advantage/host_rows.h"
 
 namespace rewardloom {
 namespace {
 
-/// Moments that can be merged (Chan, Golub, LeVeque 1979); equal values leave exactly no spread.
-struct Running {
-  double count = 0;
+/// Of some rewards; of equal ones exactly that mean and 0.
+struct Spread {
   double mean = 0;
-  double squares = 0;
+  double squares = 0;  ///< sum of squared distances from the mean
 };
 
-/// Merging divides by small counts only: their reciprocals are looked up.
-class Merger {
+using Members = std::span<const std::int64_t>;
+
+/// Of all members but `left_out`, in two passes.
+Spread spread_without(const double* reward, Members members, std::size_t left_out) {
+  const double centre = reward[members[left_out == 0 ? 1 : 0]];
+  const auto sum = [&](auto term) {
+    double out = 0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (i != left_out) out += term(reward[members[i]]);
+    }
+    return out;
+  };
+  const double count = static_cast<double>(members.size() - 1);
+  const double mean = centre + sum([centre](double r) { return r - centre; }) / count;
+  return {mean, sum([mean](double r) { return (r - mean) * (r - mean); })};
+}
+
+/// The spread of all other members, for each member of a group.
+class Others {
  public:
-  explicit Merger(std::size_t most) : reciprocal_(most + 1) {
-    for (std::size_t n = 1; n <= most; ++n) reciprocal_[n] = 1 / static_cast<double>(n);
-  }
-  Running merged(const Running& a, const Running& b) const {
-    if (a.count == 0) return b;
-    if (b.count == 0) return a;
-    const double both = a.count + b.count;
-    const double share = b.count * reciprocal_[static_cast<std::size_t>(both)];
-    const double distance = b.mean - a.mean;
-    return {both, a.mean + distance * share,
-            a.squares + b.squares + distance * distance * a.count * share};
-  }
-  /// For each member of a group the moments of all others.
-  void others(const std::vector<double>& reward, std::span<const std::int64_t> rows,
-              std::vector<Running>& out) const {
-    out.resize(rows.size());
-    Running before, after;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      out[i] = before;
-      before = merged(before, {1, reward[static_cast<std::size_t>(rows[i])], 0});
+  Others(const double* reward, Members members) : reward_(reward), members_(members) {
+    double sum = 0;
+    bool constant = true;
+    for (const std::int64_t row : members) {
+      sum += reward[row];
+      constant = constant && reward[row] == reward[members[0]];
     }
-    for (std::size_t i = rows.size(); i-- > 0;) {
-      out[i] = merged(out[i], after);
-      after = merged(after, {1, reward[static_cast<std::size_t>(rows[i])], 0});
-    }
+    const auto count = static_cast<double>(members.size());
+    mean_ = constant ? reward[members[0]] : sum / count;
+    for (const std::int64_t row : members) squares_ += square(reward[row] - mean_);
+    share_ = 1 / (count - 1);
+    most_ = std::min(2.0, 0.5 * (count - 1));
+  }
+
+  /// From the moments of the whole group. Where the member dominates its group (at most one does in
+  /// a group of three or more) that would cancel: there its others are passed over twice.
+  Spread of(std::size_t i) const {
+    const double distance = reward_[members_[i]] - mean_;
+    const double own = distance * distance, rest = squares_ - own;
+    if (!(own <= most_ * rest)) return spread_without(reward_, members_, i);
+    return {mean_ - distance * share_, rest - own * share_};
   }
 
  private:
-  std::vector<double> reciprocal_;
+  static double square(double x) { return x * x; }
+  const double* reward_;
+  Members members_;
+  double mean_ = 0, squares_ = 0, share_ = 0, most_ = 0;
 };
 
-std::size_t largest(const Groups& groups) {
-  std::size_t most = 0;
-  for (std::size_t g = 0; g < groups.count(); ++g) most = std::max(most, groups.rows(g).size());
-  return most;
+/// Where the divisor is 0 so is the advantage. A row alone in its group is not divided.
+void divide(const Groups& groups, const LeaveOneOutAdvantages& rows, double epsilon) {
+  double* const advantage = rows.advantages.data_ptr<double>();
+  const double* const spread = rows.spread.data_ptr<double>();
+  for (std::size_t g = 0; g < groups.count(); ++g) {
+    if (groups.rows(g).size() == 1) continue;
+    for (const std::int64_t row : groups.rows(g)) {
+      const double divisor = spread[row] + epsilon;
+      advantage[row] = divisor == 0 ? 0 : advantage[row] / divisor;
+    }
+  }
 }
 
 }  // namespace
@@ -64,44 +86,58 @@ std::size_t largest(const Groups& groups) {
 LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const at::Tensor& group,
                                                const at::Tensor& absent,
                                                const LeaveOneOutOptions& options) {
-  const std::vector<double> reward = finite_rows(rewards, absent, "the reward");
+  const at::Tensor numbers = host_rows(rewards, absent, "the reward");
   const Groups groups(group, absent, rewards.size(0));
-  std::vector<double> advantage(reward.size(), 0.0);
-  std::vector<double> baseline(reward.size(), 0.0);
-  std::vector<double> spread(reward.size(), 0.0);
-  const Merger merger(largest(groups));
-  std::vector<Running> others;
+  const double* const reward = numbers.data_ptr<double>();
+  const auto fresh = [&] {
+    return absent.defined() ? at::zeros_like(numbers) : at::empty_like(numbers);
+  };
+  LeaveOneOutAdvantages out{fresh(), fresh(), fresh()};
+  double* const advantage = out.advantages.data_ptr<double>();
+  double* const baseline = out.baseline.data_ptr<double>();
+  double* const variance = out.spread.data_ptr<double>();
   for (std::size_t g = 0; g < groups.count(); ++g) {
-    const auto rows = groups.rows(g);
-    merger.others(reward, rows, others);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto row = static_cast<std::size_t>(rows[i]);
-      if (rows.size() == 1) {
-        if (options.singleton == Singleton::raw) advantage[row] = reward[row];
-        baseline[row] = reward[row] - advantage[row];
-        continue;
-      }
-      baseline[row] = others[i].mean;
-      if (others[i].count > 1) {
-        spread[row] = std::sqrt(others[i].squares / (others[i].count - 1));
-      }
-      advantage[row] = reward[row] - baseline[row];
-      if (options.scale == LeaveOneOutScale::leave_one_out_std) {
-        const double divisor = spread[row] + options.epsilon;
-        advantage[row] = divisor == 0 ? 0 : advantage[row] / divisor;
-      }
+    const Members members = groups.rows(g);
+    if (members.size() == 1) {
+      const std::int64_t row = members[0];
+      advantage[row] = options.singleton == Singleton::raw ? reward[row] : 0;
+      baseline[row] = reward[row] - advantage[row];
+      variance[row] = 0;
+      continue;
+    }
+    const Others others(reward, members);
+    const double scale = members.size() > 2 ? 1 / static_cast<double>(members.size() - 2) : 0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      const std::int64_t row = members[i];
+      const Spread spread = others.of(i);
+      baseline[row] = spread.mean;
+      variance[row] = spread.squares * scale;
+      advantage[row] = reward[row] - spread.mean;
     }
   }
-  return {like_rewards(advantage, rewards), like_rewards(baseline, rewards),
-          like_rewards(spread, rewards)};
+  out.spread.sqrt_();
+  if (options.scale == LeaveOneOutScale::leave_one_out_std) {
+    divide(groups, out, options.epsilon);
+  }
+  const auto type = at::isFloatingType(rewards.scalar_type()) ? rewards.scalar_type() : at::kFloat;
+  for (at::Tensor* const rows : {&out.advantages, &out.baseline, &out.spread}) {
+    *rows = rows->to(rewards.device(), type);
+  }
+  return out;
 }
 
 struct LeaveOneOut final : Node {
-  Input<Rewards> rewards{this,
-                         "rewards",
-                         "one reward per completion, with group ids",
-                         {.needs = {{"group_size", {{"min", 2}}}}}};
-  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Input<Rewards> rewards{
+      this,
+      "rewards",
+      "one reward per completion, with group ids",
+      {.needs = {{"group_size", {{"min", 2}}},
+                 {"scale", {{"not", "normalised"}, {"when", {{"scale", "leave_one_out_std"}}}}}}}};
+  Output<Advantages> advantages{
+      this,
+      "advantages",
+      "one advantage per completion",
+      {.facts = {{"scale", {{"normalised", {{"scale", "leave_one_out_std"}}}}}}}};
   Output<Values> baseline{this, "baseline", "mean reward of the others of the group"};
   Output<Values> spread{this, "std", "sample spread of the others"};
   Param<LeaveOneOutScale> scale{this, "scale", LeaveOneOutScale::none,

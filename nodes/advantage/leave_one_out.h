@@ -29,8 +29,8 @@ struct LeaveOneOutAdvantages {
 
 /// A = r - mean of the other rows of its group. rewards [N], group [N] int64, absent [N] bool or
 /// undefined: such rows are among nobody's others and get 0, as do those whose divisor is 0. Linear
-/// in N and free of cancellation: the moments of the others are merged from those before and those
-/// after a row.
+/// in N and free of cancellation: the moments of the others follow from those of the group, but for
+/// a row that dominates its group.
 LeaveOneOutAdvantages leave_one_out_advantages(const at::Tensor& rewards, const at::Tensor& group,
                                                const at::Tensor& absent,
                                                const LeaveOneOutOptions& options);

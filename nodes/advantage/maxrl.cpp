@@ -19,13 +19,14 @@ MaxRlAdvantages maxrl_advantages(const at::Tensor& rewards, const at::Tensor& gr
       advantage[static_cast<std::size_t>(rows[0])] = reward[static_cast<std::size_t>(rows[0])];
       return;
     }
-    const Moments moments(reward, rows);
-    if (moments.mean < 0) ++result.negative;
-    const double divisor = moments.mean + options.epsilon;
-    if (moments.constant || divisor == 0) return;
+    const GroupMean all(reward, rows);
+    result.negative += all.mean < 0;  // without a branch: signs are hard to predict
+    const double divisor = all.mean + options.epsilon;
+    if (all.constant || divisor == 0) return;
+    const double scale = 1 / divisor;
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
-      advantage[i] = (reward[i] - moments.mean) / divisor;
+      advantage[i] = (reward[i] - all.mean) * scale;
     }
   };
   result.advantages = like_rewards(by_group(reward, groups, one), rewards);

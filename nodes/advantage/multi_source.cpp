@@ -229,14 +229,19 @@ AdvantagesAndReturns multi_source(const MultiSourceInputs& inputs,
 
 struct MultiSource final : Node {
   Input<TokenRewards> process{this, "process_rewards", "one score per token"};
-  Input<Rewards> outcome{this,
-                         "outcome_rewards",
-                         "one per completion, placed on its last action token, with group ids",
-                         {.needs = {{"group_size", {{"min", 2}}}}}};
+  Input<Rewards> outcome{
+      this,
+      "outcome_rewards",
+      "one per completion, placed on its last action token, with group ids",
+      {.needs = {{"group_size", {{"min", 2}}},
+                 {"scale", {{"not", "normalised"}, {"when", {{"whiten", true}}}}}}}};
   Optional<Completions> completions{this, "completions",
                                     "the mask, where process_rewards carry none"};
   Output<Advantages> advantages{
-      this, "advantages", "whitened returns, 0 outside the mask", {.dims = "N,T"}};
+      this,
+      "advantages",
+      "whitened returns, 0 outside the mask",
+      {.dims = "N,T", .facts = {{"scale", {{"normalised", {{"whiten", true}}}}}}}};
   Output<Returns> returns{this, "returns", "before whitening, 0 outside", {.dims = "N,T"}};
   Param<double> gamma_process{
       this, "gamma_process", 1.0, "discount of process rewards", {.min = 0, .max = 1}};

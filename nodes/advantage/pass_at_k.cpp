@@ -39,11 +39,16 @@ at::Tensor pass_at_k_advantages(const at::Tensor& rewards, const at::Tensor& gro
 }
 
 struct PassAtK final : Node {
-  Input<Rewards> rewards{this,
-                         "rewards",
-                         "one reward per completion, with group ids",
-                         {.needs = {{"group_size", {{"min", 2}}}}}};
-  Output<Advantages> advantages{this, "advantages", "one advantage per completion"};
+  Input<Rewards> rewards{
+      this,
+      "rewards",
+      "one reward per completion, with group ids",
+      {.needs = {{"group_size", {{"min", 2}}},
+                 {"scale", {{"not", "normalised"}, {"when", {{"scale", "group_std"}}}}}}}};
+  Output<Advantages> advantages{this,
+                                "advantages",
+                                "one advantage per completion",
+                                {.facts = {{"scale", {{"normalised", {{"scale", "group_std"}}}}}}}};
   Param<PassScale> scale{this, "scale", PassScale::group_std, "what divides the difference"};
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread", {.min = 0}};
   TraitsMember traits{this, {.pure = true}};

@@ -136,17 +136,21 @@ at::Tensor process_group_advantages(const ProcessGroupInputs& inputs, double eps
 }
 
 struct ProcessGroup final : Node {
-  Input<StepRewards> step_rewards{this,
-                                  "step_rewards",
-                                  "one per step, with the steps' last tokens and group ids",
-                                  {.needs = {{"group_size", {{"min", 2}}}}}};
+  Input<StepRewards> step_rewards{
+      this,
+      "step_rewards",
+      "one per step, with the steps' last tokens and group ids",
+      {.needs = {{"group_size", {{"min", 2}}}, {"scale", {{"not", "normalised"}}}}}};
   Optional<Values> step_end{
       this, "step_end", "last token of each step, in place of the boundaries", {.dims = "N,S"}};
   Optional<Values> step_mask{
       this, "step_mask", "0 where there is no step; else ends below 0 are none", {.dims = "N,S"}};
   Input<Completions> completions{this, "completions", "whose action tokens get advantages"};
   Output<Advantages> advantages{
-      this, "advantages", "sum of the steps that end at or after a token", {.dims = "N,T"}};
+      this,
+      "advantages",
+      "sum of the steps that end at or after a token",
+      {.dims = "N,T", .facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Param<double> epsilon{this, "epsilon", 1e-6, "added to the spread", {.min = 0}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"process supervision", "process GRPO", "PRM", "step rewards"}};

@@ -40,10 +40,16 @@ constexpr auto choices(ReinforcePreset) {
 }  // namespace
 
 struct ReinforcePp final : Node {
-  Input<TokenRewards> rewards{this, "rewards", "the outcome on the last token, KL anywhere"};
+  Input<TokenRewards> rewards{this,
+                              "rewards",
+                              "the outcome on the last token, KL anywhere",
+                              {.needs = {{"scale", {{"not", "normalised"}}}}}};
   Optional<Completions> completions{this, "completions", "the mask, where rewards carry none"};
   Output<Advantages> advantages{
-      this, "advantages", "whitened returns, 0 outside the mask", {.dims = "N,T"}};
+      this,
+      "advantages",
+      "whitened returns, 0 outside the mask",
+      {.dims = "N,T", .facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Output<Returns> returns{
       this, "returns", "discounted sum of what follows, 0 outside the mask", {.dims = "N,T"}};
   Param<double> gamma{this, "gamma", 1.0, "discount", {.min = 0, .max = 1}};

@@ -83,13 +83,17 @@ constexpr auto choices(BaselineWhiten) {
 }  // namespace
 
 struct ReinforcePpBaseline final : Node {
-  Input<Rewards> rewards{this,
-                         "rewards",
-                         "one reward per completion, with group ids",
-                         {.needs = {{"group_size", {{"min", 2}}}}}};
+  Input<Rewards> rewards{
+      this,
+      "rewards",
+      "one reward per completion, with group ids",
+      {.needs = {{"group_size", {{"min", 2}}}, {"scale", {{"not", "normalised"}}}}}};
   Input<Completions> completions{this, "completions", "whose action tokens count"};
   Output<Advantages> advantages{
-      this, "advantages", "the same on all tokens of a row", {.dims = "N,T"}};
+      this,
+      "advantages",
+      "the same on all tokens of a row",
+      {.dims = "N,T", .facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Param<BaselineWhiten> whitening{this, "whiten", BaselineWhiten::sample,
                                   "how the spread over tokens is taken"};
   Param<Singleton> singleton{this, "singleton", Singleton::zero,

@@ -16,6 +16,18 @@ std::vector<double> by_group(
   return advantage;
 }
 
+GroupMean::GroupMean(const std::vector<double>& reward, std::span<const std::int64_t> rows) {
+  if (rows.empty()) return;
+  const double first = reward[static_cast<std::size_t>(rows[0])];
+  double sum = 0;
+  for (const std::int64_t row : rows) {
+    const double value = reward[static_cast<std::size_t>(row)];
+    constant = constant && value == first;
+    sum += value;
+  }
+  mean = constant ? first : sum / static_cast<double>(rows.size());
+}
+
 at::Tensor row_mask(const at::Tensor& mask, std::size_t rows) {
   if (mask.dim() == 2 && mask.size(0) == static_cast<std::int64_t>(rows)) return mask.to(at::kBool);
   throw Failure("bad-shape",

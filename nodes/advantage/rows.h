@@ -16,6 +16,14 @@ std::vector<double> by_group(
     const std::vector<double>& reward, const Groups& groups,
     const std::function<void(std::span<const std::int64_t>, std::vector<double>&)>& work);
 
+/// The mean of a group; of equal rewards exactly that.
+struct GroupMean {
+  double mean = 0;
+  bool constant = true;
+
+  GroupMean(const std::vector<double>& reward, std::span<const std::int64_t> rows);
+};
+
 /// mask [N,T] as bool; Failure `bad-shape` unless it has as many rows as there are rewards.
 at::Tensor row_mask(const at::Tensor& mask, std::size_t rows);
 

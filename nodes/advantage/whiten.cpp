@@ -214,10 +214,16 @@ constexpr auto choices(WhitenPreset) {
 }  // namespace
 
 struct Whiten final : Node {
-  Input<Advantages> values{this, "values", "what is to be normalised", {.dims = "N,T"}};
+  Input<Advantages> values{this,
+                           "values",
+                           "what is to be normalised",
+                           {.dims = "N,T", .needs = {{"scale", {{"not", "normalised"}}}}}};
   Input<Completions> completions{this, "completions", "whose action tokens count"};
   Output<Advantages> whitened{
-      this, "whitened", "zero mean, unit spread; 0 outside the mask", {.dims = "N,T"}};
+      this,
+      "whitened",
+      "zero mean, unit spread; 0 outside the mask",
+      {.dims = "N,T", .facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Param<Divisor> variance{this, "variance", Divisor::sample, "divisor of the variance"};
   Param<double> epsilon{this, "epsilon", 1e-8, "keeps the spread from 0", {.min = 0}};
   Param<EpsilonMode> epsilon_mode{this, "epsilon_mode", EpsilonMode::add,

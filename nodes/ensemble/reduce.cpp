@@ -67,7 +67,6 @@ struct EnsembleReduce final : Node {
   Param<double> k{this, "k", 1.0, "weight of the spread", {.min = 0}};
   Param<Divisor> divisor{this, "divisor", Divisor::sample, "divisor of the variance over members"};
   Param<double> q{this, "q", 0.25, "quantile: which one", {.min = 0, .max = 1}};
-  TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"WCO", "UWO", "worst case", "uncertainty", "reward hacking"}};
   Doc doc{
       this,
@@ -91,6 +90,11 @@ struct EnsembleReduce final : Node {
       result.absent = either_absent(result.absent, member.absent);
       result.components.emplace_back(fmt::format("member_{}", m + 1), member.total);
       if (!result.group.defined()) result.group = member.group;
+    }
+    const bool subtracts = op() == EnsembleOp::mean_minus_std || op() == EnsembleOp::mean_minus_var;
+    if (members.size() == 1 && subtracts) {
+      step.alarm("one-member",
+                 "the std needs at least 2 members: of one the reward is its score alone");
     }
     EnsembleScores reduced = reduce_ensemble(at::stack(scores), {op(), k(), divisor(), q()});
     result.total = std::move(reduced.rewards);

@@ -57,7 +57,10 @@ struct ImageFrechetDistance final : Node {
     }
     Gaussian out = rows != nullptr ? of_rows(step, rows->features, what)
                                    : of_statistics(m->values, c->values, what);
-    out.covariance = out.covariance + ridge() * at::eye(out.mean.size(0), out.covariance.options());
+    if (ridge() > 0) {
+      out.covariance =
+          out.covariance + ridge() * at::eye(out.mean.size(0), out.covariance.options());
+    }
     return out;
   }
 

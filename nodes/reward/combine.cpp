@@ -36,6 +36,16 @@ at::Tensor log_sigmoids(const at::Tensor& components, const at::Tensor& referenc
   return at::log_sigmoid(components - reference.to(components.options()));
 }
 
+/// A reward that counts against the sum would have to be bad where all shall be good.
+void require_no_negative(const std::vector<double>& weights) {
+  for (std::size_t k = 0; k < weights.size(); ++k) {
+    if (weights[k] >= 0) continue;
+    throw Failure("bad-weights",
+                  fmt::format("weight {} of log_sigmoid_sum is {}", k + 1, weights[k]),
+                  "give weights of 0 or more; what is to be avoided enters by its negative reward");
+  }
+}
+
 at::Tensor filled(const at::Tensor& terms, const at::Tensor& present, double value) {
   if (!present.defined()) return terms;
   return terms.masked_fill(present.logical_not(), value);
@@ -46,6 +56,7 @@ at::Tensor filled(const at::Tensor& terms, const at::Tensor& present, double val
 at::Tensor combine_rewards(const at::Tensor& components, const at::Tensor& present,
                            const std::vector<double>& weights, const at::Tensor& reference,
                            CombineOp op) {
+  if (op == CombineOp::log_sigmoid_sum) require_no_negative(weights);
   const at::Tensor x = components.to(at::kDouble);
   const at::Tensor terms =
       weighted(op == CombineOp::log_sigmoid_sum ? log_sigmoids(x, reference) : x, weights);
@@ -82,12 +93,22 @@ constexpr auto choices(AbsentRows) {
 }  // namespace
 
 struct Combine final : Node {
-  Inputs<Rewards> rewards{this, "rewards", "rewards of the same rows", 0};
+  Inputs<Rewards> rewards{this,
+                          "rewards",
+                          "rewards of the same rows",
+                          0,
+                          {.needs = {{"scale",
+                                      {{"alike", "log-sigmoid utility"},
+                                       {"when", {{"op", {"sum", "mean", "min"}}}}}}}}};
   Optional<Features> components{
       this, "components", "instead: one column per reward", {.dims = "N,K"}};
   Optional<Values> reference{
       this, "reference", "one value per reward, for log_sigmoid_sum", {.dims = "K"}};
-  Output<Rewards> out{this, "rewards", "the combined reward, with its parts as components"};
+  Output<Rewards> out{
+      this,
+      "rewards",
+      "the combined reward, with its parts as components",
+      {.facts = {{"scale", {{"log-sigmoid utility", {{"op", "log_sigmoid_sum"}}}}}}}};
   Param<CombineOp> op{this, "op", CombineOp::sum, "how the rewards become one"};
   Param<std::optional<std::vector<double>>> weights{
       this, "weights", std::nullopt, "one per reward, in the order of the edges; null: all 1"};

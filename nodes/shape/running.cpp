@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "engine/core/registry.h"
-#include "nodes/advantage/groups.h"
+#include "nodes/advantage/host_rows.h"
 #include "nodes/reward/rows.h"
 
 namespace rewardloom {
@@ -24,11 +24,9 @@ void RunningMoments::add(const std::vector<double>& batch, RunningPreset preset)
   const auto [least, most] = std::minmax_element(batch.begin(), batch.end());
   const double mean = *least == *most ? *least : sum / size;  // equal values have exactly that mean
   double squares = 0;
-  for (const double x : batch) {
-    squares += (x - mean) * (x - mean);
-    low_ = std::min(low_, x);
-    high_ = std::max(high_, x);
-  }
+  for (const double x : batch) squares += (x - mean) * (x - mean);
+  low_ = std::min(low_, *least);
+  high_ = std::max(high_, *most);
   if (preset == RunningPreset::oni && batch.size() > 1) squares *= size / (size - 1);
   const double total = count_ + size;
   const double delta = mean - mean_;
@@ -39,14 +37,14 @@ void RunningMoments::add(const std::vector<double>& batch, RunningPreset preset)
 
 double RunningMoments::std() const { return count_ > 1 ? std::sqrt(squares_ / count_) : 0; }
 
-double RunningMoments::shaped(double value, RunningMode mode) const {
+at::Tensor RunningMoments::shaped(const at::Tensor& values, RunningMode mode) const {
   const double spread = std();
   switch (mode) {
-    case RunningMode::clip: return std::clamp(value, mean_ - spread, mean_ + spread);
-    case RunningMode::minmax: return (value - low_) / (high_ > low_ ? high_ - low_ : 1);
+    case RunningMode::clip: return values.clamp(mean_ - spread, mean_ + spread);
+    case RunningMode::minmax: return (values - low_).div_(high_ > low_ ? high_ - low_ : 1);
     case RunningMode::meanstd: break;
   }
-  return (value - mean_) / (spread > 0 ? spread : 1);
+  return (values - mean_).div_(spread > 0 ? spread : 1);
 }
 
 void RunningMoments::save(Package& out) const {
@@ -78,7 +76,10 @@ constexpr auto choices(RunningVariance) {
 
 struct Running final : Node {
   Input<Rewards> rewards{this, "rewards", "the rewards of this update"};
-  Output<Rewards> out{this, "rewards", "shaped; what shaping changed is a component"};
+  Output<Rewards> out{this,
+                      "rewards",
+                      "shaped; what shaping changed is a component",
+                      {.facts = {{"scale", {{"normalised", {{"mode", {"meanstd", "minmax"}}}}}}}}};
   Output<Scalar> mean{this, "mean", "of all rewards so far, this update's included"};
   Output<Scalar> std{this, "std", "their standard deviation"};
   Param<RunningMode> mode{this, "mode", RunningMode::meanstd, "the shape"};
@@ -96,21 +97,14 @@ struct Running final : Node {
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
-    const std::vector<double> values = finite_rows(r.total, r.absent, "rewards");
-    const std::vector<double> left_out =
-        r.absent.defined() ? numbers_of(r.absent) : std::vector<double>(values.size(), 0.0);
-    std::vector<double> present;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (left_out[i] == 0) present.push_back(values[i]);
-    }
+    const at::Tensor values = host_rows(r.total, r.absent, "rewards");
+    const at::Tensor absent = r.absent.defined() ? r.absent.to(at::kCPU, at::kBool) : r.absent;
     RunningMoments& moments = step[state];
-    moments.add(present, preset());
-    std::vector<double> shaped(values.size(), 0.0);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (left_out[i] == 0) shaped[i] = moments.shaped(values[i], mode());
-    }
-    const at::Tensor total = at::tensor(at::ArrayRef<double>(shaped), at::dtype(at::kDouble))
-                                 .to(r.total.device(), r.total.scalar_type());
+    moments.add(numbers_of(absent.defined() ? values.masked_select(absent.logical_not()) : values),
+                preset());
+    at::Tensor shaped = moments.shaped(values, mode());
+    if (absent.defined()) shaped = shaped.masked_fill(absent, 0.0);
+    const at::Tensor total = shaped.to(r.total.device(), r.total.scalar_type());
     step.metric("mean", moments.mean());
     step.metric("std", moments.std());
     step[mean] = Scalar{moments.mean()};

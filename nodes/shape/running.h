@@ -1,5 +1,7 @@
 // Shaping by running statistics of all rewards seen so far.
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <array>
 #include <limits>
 #include <vector>
@@ -37,8 +39,8 @@ class RunningMoments {
   double std() const;
   double low() const { return low_; }
   double high() const { return high_; }
-  /// The shaped value; what would be divided by 0 is divided by 1.
-  double shaped(double value, RunningMode mode) const;
+  /// values [N] double -> shaped [N]; what would be divided by 0 is divided by 1.
+  at::Tensor shaped(const at::Tensor& values, RunningMode mode) const;
 
   void save(Package& out) const;
   void load(const Package& in);

@@ -134,10 +134,15 @@ constexpr auto choices(FilterAction) {
 }  // namespace
 
 struct SigmaFilter final : Node {
-  Input<Advantages> values{this, "values", "raw advantages per token", {.dims = "N,T"}};
+  Input<Advantages> values{this,
+                           "values",
+                           "raw advantages per token",
+                           {.dims = "N,T", .needs = {{"scale", {{"not", "normalised"}}}}}};
   Input<Completions> completions{this, "completions", "whose action tokens count"};
-  Output<Advantages> out{
-      this, "values", "normalised and filtered; 0 outside the mask", {.dims = "N,T"}};
+  Output<Advantages> out{this,
+                         "values",
+                         "normalised and filtered; 0 outside the mask",
+                         {.dims = "N,T", .facts = {{"scale", {{"normalised", Json::object()}}}}}};
   Output<Completions> kept{this, "completions",
                            "with drop: outliers are no action tokens any more"};
   Param<double> k{this,

@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <unordered_map>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "engine/core/registry.h"
 #include "nodes/advantage/groups.h"
+#include "nodes/advantage/host_rows.h"
 #include "nodes/reward/rows.h"
+#include "nodes/shape/squash.h"
+#include "nodes/text/vector_math.h"
 
 namespace rewardloom {
 namespace {
@@ -40,71 +43,242 @@ std::array<double, 3> sigmoid_fit() {
   return {a[0][3] / a[0][0] / 5, a[1][3] / a[1][1] / 125, a[2][3] / a[2][2] / 3125};
 }
 
-at::Tensor poly(const at::Tensor& x) {
+double poly(double x) {
   static const std::array<double, 3> c = sigmoid_fit();
-  const at::Tensor square = x.square();
-  at::Tensor y = (square * c[2] + c[1]).mul_(square).add_(c[0]).mul_(x).add_(0.5);
-  y.masked_fill_(x <= -5, 0.0);
-  return y.masked_fill_(x >= 5, 1.0);
+  if (x <= -5) return 0;
+  if (x >= 5) return 1;
+  const double square = x * x;
+  return x * ((square * c[2] + c[1]) * square + c[0]) + 0.5;
 }
 
-struct References {
-  at::Tensor values;   ///< [N,M]
-  at::Tensor missing;  ///< [N,M] bool, or undefined
+/// The rewards of the reference answers of each row, on the host.
+class References {
+ public:
+  using Row = std::span<const double>;
 
-  References(const at::Tensor& all, const at::Tensor& counts, std::int64_t limit)
-      : values(all.size(1) > limit ? all.narrow(1, 0, limit) : all) {
-    if (!counts.defined()) return;
-    const at::Tensor place = at::arange(values.size(1), counts.options());
-    missing = place.unsqueeze(0) >= counts.unsqueeze(1);
+  /// reference [N,M], counts [N] or undefined.
+  References(const at::Tensor& reference, const at::Tensor& counts)
+      : numbers_(reference.detach().to(at::kCPU, at::kDouble).contiguous()) {
+    const double* const first = numbers_.data_ptr<double>();
+    const std::int64_t width = numbers_.size(1);
+    at::Tensor given;
+    if (counts.defined()) given = counts.to(at::kCPU, at::kLong).contiguous();
+    for (std::int64_t i = 0; i < numbers_.size(0); ++i) {
+      const std::int64_t count = given.defined() ? given.data_ptr<std::int64_t>()[i] : width;
+      rows_.emplace_back(first + i * width, static_cast<std::size_t>(count));
+    }
   }
-  std::int64_t width() const { return values.size(1); }
-  /// Mean over the references that are there; [N,M] -> [N].
-  at::Tensor mean(at::Tensor terms) const {
-    if (!missing.defined()) return terms.mean(1);
-    return terms.masked_fill_(missing, 0.0).sum(1) / missing.logical_not().sum(1);
+
+  /// Those of the row's own group; none where `references` has no such group.
+  References(const Rewards& rows, const Rewards& references) {
+    const Groups groups(references.group, references.absent, references.total.size(0));
+    if (!rows.group.defined()) {
+      throw Failure("no-groups", "the rewards carry no group ids, so their references are unknown",
+                    "take rewards from a node that scores sampled completions");
+    }
+    const at::Tensor totals = references.total.detach().to(at::kCPU, at::kDouble).contiguous();
+    const std::span<const std::int64_t> order = groups.rows();
+    numbers_ = at::empty({static_cast<std::int64_t>(order.size())}, at::kDouble);
+    double* const number = numbers_.data_ptr<double>();
+    const double* const total = totals.data_ptr<double>();
+    for (std::size_t k = 0; k < order.size(); ++k) number[k] = total[order[k]];
+    const at::Tensor ids = references.group.to(at::kCPU, at::kLong).contiguous();
+    const std::int64_t* const id = ids.data_ptr<std::int64_t>();
+    std::vector<Group> known;
+    const double* here = number;
+    for (std::size_t g = 0; g < groups.count(); ++g) {
+      const auto members = groups.rows(g);
+      known.push_back({id[members.front()], {here, members.size()}});
+      here += members.size();
+    }
+    assign(rows.group.to(at::kCPU, at::kLong).contiguous(), std::move(known));
   }
+
+  Row operator[](std::size_t row) const { return rows_[row]; }
+
+ private:
+  struct Group {
+    std::int64_t id;
+    Row numbers;
+  };
+
+  void assign(const at::Tensor& own, std::vector<Group> known) {
+    const auto less = [](const Group& a, const Group& b) { return a.id < b.id; };
+    if (!std::is_sorted(known.begin(), known.end(), less)) {
+      std::sort(known.begin(), known.end(), less);
+    }
+    const std::int64_t* const id = own.data_ptr<std::int64_t>();
+    rows_.resize(static_cast<std::size_t>(own.size(0)));
+    auto next = known.begin();  // mostly rows come in the order of their references
+    Row current;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      if (i == 0 || id[i] != id[i - 1]) {
+        if (next == known.end() || next->id != id[i]) {
+          next = std::lower_bound(known.begin(), known.end(), Group{id[i], {}}, less);
+        }
+        const bool found = next != known.end() && next->id == id[i];
+        current = found ? next++->numbers : Row();
+      }
+      rows_[i] = current;
+    }
+  }
+
+  at::Tensor numbers_;  // what the rows point into
+  std::vector<Row> rows_;
 };
 
-/// The percentile of the normal distribution that the references of each row suggest; [N].
-at::Tensor percentile_of(const References& refs, const TransformOptions& options) {
-  const at::Tensor mean = refs.mean(refs.values.clone()).to(at::kDouble);
-  const at::Tensor centred = refs.values.to(at::kDouble) - mean.unsqueeze(1);
-  const at::Tensor count = refs.missing.defined()
-                               ? refs.missing.logical_not().sum(1).to(at::kDouble)
-                               : at::full_like(mean, static_cast<double>(refs.width()));
-  const double lost = options.std == Divisor::sample ? 1 : 0;
-  const at::Tensor variance = refs.mean(centred.square()) * count / (count - lost).clamp_min(1);
-  const double z = at::special_ndtri(at::full({}, options.percentile, at::kDouble)).item<double>();
-  return mean + z * (variance.sqrt() + 1e-5);
+/// f over many differences between a reward and a reference.
+void shape_differences(double* x, std::int64_t count, TransformMode mode) {
+  switch (mode) {
+    case TransformMode::par_tanh: tanh_of(x, count); return;
+    case TransformMode::par_poly: std::transform(x, x + count, x, poly); return;
+    default: sigmoid_of(x, count); return;
+  }
 }
 
-at::Tensor relative(const at::Tensor& r, const References& refs, const TransformOptions& options) {
-  switch (options.mode) {
-    case TransformMode::lsc:
-      return at::log_sigmoid(r.to(at::kDouble) - percentile_of(refs, options));
-    case TransformMode::centered: return r - refs.mean(refs.values.clone());
-    default: break;
+/// out = k (reward - shift - reference) for the references of each row, one row behind the other.
+REWARDLOOM_VECTORISED
+void differences_of(const double* reward, const References::Row* references, std::size_t rows,
+                    double k, double shift, double* out) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    const double moved = reward[i] - shift;
+    const double* const reference = references[i].data();
+    const std::size_t count = references[i].size();
+    for (std::size_t m = 0; m < count; ++m) out[m] = k * (moved - reference[m]);
+    out += count;
   }
-  at::Tensor gap = r.unsqueeze(1) - refs.values;
-  switch (options.mode) {
-    case TransformMode::par_tanh: return refs.mean(gap.tanh_());
-    case TransformMode::par_poly: return refs.mean(poly(gap));
-    case TransformMode::sgfc: gap.sub_(options.shift); break;
-    default: break;
-  }
-  if (options.k != 1) gap.mul_(options.k);
-  return refs.mean(gap.sigmoid_());
 }
 
-at::Tensor absolute(const at::Tensor& r, const TransformOptions& options) {
-  switch (options.mode) {
-    case TransformMode::sigmoid: return (r * options.k).sigmoid_();
-    case TransformMode::tanh: return r.tanh();
-    case TransformMode::ceil: return r.clamp_max(options.ceil);
-    case TransformMode::poly: return poly(r);
-    default: return r;
+/// The mean of each row's terms, one row behind the other.
+REWARDLOOM_VECTORISED
+void means_of(const double* term, const References::Row* references, std::size_t rows,
+              double* out) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    const std::size_t count = references[i].size();
+    double lanes[4] = {};
+    std::size_t m = 0;
+    for (; m + 4 <= count; m += 4) {
+      for (std::size_t j = 0; j < 4; ++j) lanes[j] += term[m + j];
+    }
+    for (; m < count; ++m) lanes[m % 4] += term[m];
+    out[i] = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) / static_cast<double>(count);
+    term += count;
   }
+}
+
+/// Mean over a row's references of f(k (r - shift - reference)), block by block of rows whose
+/// differences stay in the processor's cache. A row without references gives NaN.
+void mean_over_references(const double* reward, std::size_t rows, const References& references,
+                          const TransformOptions& options, double* out) {
+  constexpr std::size_t block = 2048;
+  const bool par = options.mode == TransformMode::par || options.mode == TransformMode::sgfc;
+  const double k = par ? options.k : 1;
+  const double shift = options.mode == TransformMode::sgfc ? options.shift : 0;
+  const auto limit = static_cast<std::size_t>(options.max_refs);
+  std::vector<double> terms;
+  std::vector<References::Row> used;
+  for (std::size_t first = 0; first < rows; first += used.size()) {
+    used.clear();
+    std::size_t count = 0;
+    for (std::size_t row = first; row < rows && count < block; ++row) {
+      const References::Row all = references[row];
+      used.push_back(all.first(std::min(all.size(), limit)));
+      count += used.back().size();
+    }
+    terms.resize(std::max(terms.size(), count));
+    differences_of(reward + first, used.data(), used.size(), k, shift, terms.data());
+    shape_differences(terms.data(), static_cast<std::int64_t>(count), options.mode);
+    means_of(terms.data(), used.data(), used.size(), out + first);
+  }
+}
+
+double mean_of(References::Row references) {
+  return std::accumulate(references.begin(), references.end(), 0.0) /
+         static_cast<double>(references.size());
+}
+
+/// mean + z (spread + 1e-5) of the references: the percentile of the normal distribution that they
+/// suggest. NaN without references.
+double percentile_of(References::Row references, double z, Divisor divisor) {
+  const double mean = mean_of(references);
+  double squares = 0;
+  for (const double number : references) squares += (number - mean) * (number - mean);
+  const double lost = divisor == Divisor::sample ? 1 : 0;
+  const double count = static_cast<double>(references.size()) - lost;
+  return mean + z * (std::sqrt(squares / std::max(count, 1.0)) + 1e-5);
+}
+
+/// reward - level of its references; neighbours mostly share theirs.
+template <class Level>
+at::Tensor above_level(const at::Tensor& rewards, const References& references, Level level) {
+  at::Tensor out = at::empty_like(rewards);
+  const double* const reward = rewards.data_ptr<double>();
+  double* const above = out.data_ptr<double>();
+  double known = 0;
+  for (std::int64_t i = 0; i < rewards.numel(); ++i) {
+    const auto row = static_cast<std::size_t>(i);
+    const bool same = i > 0 && references[row].data() == references[row - 1].data() &&
+                      references[row].size() == references[row - 1].size();
+    if (!same) known = level(references[row]);
+    above[i] = reward[i] - known;
+  }
+  return out;
+}
+
+/// rewards [N] double on the host -> [N]; NaN for a row without references.
+at::Tensor relative(const at::Tensor& rewards, const References& references,
+                    const TransformOptions& options) {
+  if (options.mode == TransformMode::centered) {
+    const auto limit = static_cast<std::size_t>(options.max_refs);
+    return above_level(rewards, references, [limit](References::Row all) {
+      return mean_of(all.first(std::min(all.size(), limit)));
+    });
+  }
+  if (options.mode == TransformMode::lsc) {
+    const double z =
+        at::special_ndtri(at::full({}, options.percentile, at::kDouble)).item<double>();
+    return at::log_sigmoid(above_level(rewards, references, [&](References::Row all) {
+      return percentile_of(all, z, options.std);
+    }));
+  }
+  at::Tensor out = at::empty_like(rewards);
+  mean_over_references(rewards.data_ptr<double>(), static_cast<std::size_t>(rewards.numel()),
+                       references, options, out.data_ptr<double>());
+  return out;
+}
+
+/// Shaped rewards and what shaping changed, both [N] double on the host.
+struct Shaped {
+  at::Tensor rewards;
+  at::Tensor change;
+};
+
+Shaped absolute(const at::Tensor& rewards, const TransformOptions& options) {
+  const double* const r = rewards.data_ptr<double>();
+  const std::int64_t count = rewards.numel();
+  Shaped out{at::empty_like(rewards), at::empty_like(rewards)};
+  double* const shaped = out.rewards.data_ptr<double>();
+  switch (options.mode) {
+    case TransformMode::sigmoid:
+      sigmoid_of_rewards(r, options.k, shaped, out.change.data_ptr<double>(), count);
+      return out;
+    case TransformMode::tanh:
+      tanh_of_rewards(r, shaped, out.change.data_ptr<double>(), count);
+      return out;
+    case TransformMode::poly: std::transform(r, r + count, shaped, poly); break;
+    case TransformMode::ceil:
+      std::transform(r, r + count, shaped, [&](double x) { return std::min(x, options.ceil); });
+      break;
+    default: std::copy(r, r + count, shaped); break;
+  }
+  at::sub_out(out.change, out.rewards, rewards);
+  return out;
+}
+
+Shaped shaped_by(const at::Tensor& rewards, const References& references,
+                 const TransformOptions& options) {
+  at::Tensor shaped = relative(rewards, references, options);
+  return {shaped, shaped - rewards};
 }
 
 void require_references(const at::Tensor& rewards, const at::Tensor& reference) {
@@ -117,6 +291,11 @@ void require_references(const at::Tensor& rewards, const at::Tensor& reference) 
       "bad-shape",
       c10::str("there are ", rewards.size(0), " rewards, but reference is ", reference.sizes()),
       "give one row of reference rewards per reward: [N,M]");
+}
+
+at::Tensor like(const at::Tensor& numbers, const at::Tensor& rewards) {
+  const bool floating = at::isFloatingType(rewards.scalar_type());
+  return numbers.to(rewards.device(), floating ? rewards.scalar_type() : at::kFloat);
 }
 
 }  // namespace
@@ -134,65 +313,11 @@ bool is_relative(TransformMode mode) {
 
 at::Tensor transformed(const at::Tensor& rewards, const at::Tensor& reference,
                        const at::Tensor& counts, const TransformOptions& options) {
-  if (!is_relative(options.mode)) return absolute(rewards, options);
+  const at::Tensor r = rewards.detach().to(at::kCPU, at::kDouble).contiguous();
+  if (!is_relative(options.mode)) return like(absolute(r, options).rewards, rewards);
   require_references(rewards, reference);
-  const std::int64_t limit =
-      options.mode == TransformMode::lsc ? reference.size(1) : options.max_refs;
-  // Blocks of rows whose differences stay in the processor's cache.
-  const std::int64_t block = std::max<std::int64_t>(1, 32768 / std::min(limit, reference.size(1)));
-  std::vector<at::Tensor> parts;
-  for (std::int64_t i = 0; i < rewards.size(0); i += block) {
-    const std::int64_t rows = std::min(block, rewards.size(0) - i);
-    const References refs(reference.narrow(0, i, rows).to(rewards.options()),
-                          counts.defined() ? counts.narrow(0, i, rows) : counts, limit);
-    parts.push_back(relative(rewards.narrow(0, i, rows), refs, options).to(rewards.scalar_type()));
-  }
-  return parts.empty() ? at::zeros_like(rewards) : at::cat(parts);
+  return like(shaped_by(r, References(reference, counts), options).rewards, rewards);
 }
-
-namespace {
-
-/// Rewards of reference answers by group as a matrix: row i holds those of row i's group.
-struct ByGroup {
-  at::Tensor values;  ///< [N,M] double
-  at::Tensor counts;  ///< [N] int64
-};
-
-ByGroup by_group(const Rewards& rows, const Rewards& references) {
-  const Groups groups(references.group, references.absent, references.total.size(0));
-  const std::vector<double> totals = numbers_of(references.total);
-  if (!rows.group.defined()) {
-    throw Failure("no-groups", "the rewards carry no group ids, so their references are unknown",
-                  "take rewards from a node that scores sampled completions");
-  }
-  const at::Tensor ids = references.group.to(at::kCPU, at::kLong).contiguous();
-  const at::Tensor own = rows.group.to(at::kCPU, at::kLong).contiguous();
-  std::unordered_map<std::int64_t, std::size_t> index;
-  std::int64_t width = 1;
-  for (std::size_t g = 0; g < groups.count(); ++g) {
-    index.emplace(ids.data_ptr<std::int64_t>()[groups.rows(g).front()], g);
-    width = std::max(width, static_cast<std::int64_t>(groups.rows(g).size()));
-  }
-  ByGroup out{at::zeros({own.size(0), width}, at::kDouble), at::zeros({own.size(0)}, at::kLong)};
-  const std::int64_t* const id_of = own.data_ptr<std::int64_t>();
-  double* const values = out.values.data_ptr<double>();
-  std::int64_t* const counts = out.counts.data_ptr<std::int64_t>();
-  auto found = index.end();
-  for (std::int64_t i = 0; i < own.size(0); ++i) {
-    const std::int64_t id = id_of[i];
-    if (found == index.end() || found->first != id) found = index.find(id);  // neighbours agree
-    if (found == index.end()) continue;
-    double* const row = values + i * width;
-    std::int64_t count = 0;
-    for (const std::int64_t j : groups.rows(found->second)) {
-      row[count++] = totals[static_cast<std::size_t>(j)];
-    }
-    counts[i] = count;
-  }
-  return out;
-}
-
-}  // namespace
 
 struct Transform final : Node {
   Input<Rewards> rewards{this, "rewards", "the rewards to be shaped"};
@@ -202,7 +327,12 @@ struct Transform final : Node {
                                "references",
                                "instead: rewards of reference answers, matched by group id",
                                {.dims = "R"}};
-  Output<Rewards> out{this, "rewards", "the shaped reward; what shaping changed is a component"};
+  Output<Rewards> out{
+      this,
+      "rewards",
+      "the shaped reward; what shaping changed is a component",
+      {.facts = {
+           {"scale", {{"log-sigmoid utility", {{"mode", "lsc"}}}, {"shaped", Json::object()}}}}}};
   Param<TransformMode> mode{this, "mode", TransformMode::par, "the shape"};
   Param<double> k{this,
                   "k",
@@ -237,38 +367,47 @@ struct Transform final : Node {
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
-    finite_rows(r.total, r.absent, "rewards");
-    ByGroup given;
-    if (const Values* matrix = step[reference]) {
-      given.values = matrix->values;
-    } else if (const Rewards* other = step[references]; other != nullptr && is_relative(mode())) {
-      given = by_group(r, *other);
-      given.counts = given.counts.to(r.total.device());
-    }
-    if (mode() == TransformMode::lsc) warn_of_single_references(step, given);
-    at::Tensor shaped =
-        transformed(r.total, given.values, given.counts,
-                    {mode(), k(), max_refs(), percentile(), std(), ceil(), shift()});
+    const at::Tensor before = host_rows(r.total, r.absent, "rewards");
+    const TransformOptions options{mode(), k(), max_refs(), percentile(), std(), ceil(), shift()};
     Rewards result = r;
-    const at::Tensor lost = unscored(step, shaped, r.absent);
-    result.absent = either_absent(r.absent, lost);
-    if (result.absent.defined()) shaped = shaped.masked_fill(result.absent, 0.0);
-    const at::Tensor before =
-        result.absent.defined() ? r.total.masked_fill(result.absent, 0.0) : r.total;
-    result.components.emplace_back(step.node(), shaped - before);
-    result.total = std::move(shaped);
+    Shaped shaped;
+    if (is_relative(mode())) {
+      const References given = references_of(step, r);
+      if (mode() == TransformMode::lsc) warn_of_single_references(step, given, before.numel());
+      shaped = shaped_by(before, given, options);
+      const at::Tensor lost = unscored(step, shaped.rewards, r.absent);
+      result.absent = either_absent(r.absent, lost.defined() ? lost.to(r.total.device()) : lost);
+    } else {
+      shaped = absolute(before, options);
+    }
+    if (result.absent.defined()) {
+      const at::Tensor absent = result.absent.to(at::kCPU);
+      shaped = {shaped.rewards.masked_fill(absent, 0.0), shaped.change.masked_fill(absent, 0.0)};
+    }
+    result.components.emplace_back(step.node(), like(shaped.change, r.total));
+    result.total = like(shaped.rewards, r.total);
     step[out] = std::move(result);
   }
 
  private:
+  References references_of(const Step& step, const Rewards& r) const {
+    if (const Values* const matrix = step[reference]) {
+      require_references(r.total, matrix->values);
+      require_same_rows("rewards", r.total.size(0), r.batch, "reference", matrix->values.size(0),
+                        matrix->batch);
+      return References(matrix->values, {});
+    }
+    const Rewards* const other = step[references];
+    if (other == nullptr) require_references(r.total, {});
+    return References(r, *other);
+  }
+
   /// A percentile needs a spread: of one reference it is that reference.
-  static void warn_of_single_references(Step& step, const ByGroup& given) {
-    if (!given.values.defined() || given.values.dim() != 2) return;
-    const std::int64_t rows = given.values.size(0);
-    const std::int64_t single = given.counts.defined()
-                                    ? given.counts.eq(1).sum().item<std::int64_t>()
-                                : given.values.size(1) == 1 ? rows
-                                                            : 0;
+  static void warn_of_single_references(Step& step, const References& given, std::int64_t rows) {
+    std::int64_t single = 0;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      single += given[static_cast<std::size_t>(i)].size() == 1;
+    }
     step.metric("one_reference", static_cast<double>(single));
     if (single == 0) return;
     step.alarm(
@@ -278,11 +417,13 @@ struct Transform final : Node {
                     single, rows));
   }
 
-  /// Rows without a number: their references are missing or no numbers.
+  /// Rows without a number: their references are missing or no numbers. Undefined if there are
+  /// none.
   static at::Tensor unscored(Step& step, const at::Tensor& shaped, const at::Tensor& absent) {
+    if (all_finite(shaped.data_ptr<double>(), shaped.numel())) return {};
     at::Tensor lost = shaped.isfinite().logical_not();
-    if (absent.defined()) lost = lost.logical_and(absent.logical_not());
-    const at::Tensor rows = lost.nonzero().to(at::kCPU).reshape({-1}).contiguous();
+    if (absent.defined()) lost = lost.logical_and(absent.to(at::kCPU).logical_not());
+    const at::Tensor rows = lost.nonzero().reshape({-1}).contiguous();
     for (std::int64_t i = 0; i < rows.numel(); ++i) {
       step.fail_row(rows.data_ptr<std::int64_t>()[i],
                     "there is no reference reward to compare with");

@@ -233,6 +233,30 @@ class TestImageNodes : public QObject {
     QVERIFY(of(uneven, 0.5) > of(uneven, 1) && of(uneven, 1) > of(uneven, 2));
   }
 
+  /// The golden case features_5_5_q2 asks for order 2, but holds 3.92833921584901: its source,
+  /// score_X of the package Vendi-Score, drops q and gives order 1. The definition gives
+  /// 3.46884164907704; order 2 is 1 / |K / N|^2 (Frobenius), which needs no eigenvalue.
+  void the_golden_number_of_order_2_is_of_order_1() {
+    const at::Tensor x =
+        doubles({0.1728515625, -0.1650390625, 1.1220703125, -0.1591796875, -0.0146484375,
+                 0.2177734375, -1.4892578125, -1.3125,      -0.0615234375, 2.21875,
+                 0.662109375,  0.8046875,     0.6826171875, 0.0556640625,  1.1806640625,
+                 0.3095703125, -0.130859375,  0.0166015625, 1.4453125,     -0.7470703125,
+                 1.078125,     1.0986328125,  0.4482421875, -0.1591796875, -0.677734375},
+                {5, 5});
+    const at::Tensor unit = x / x.square().sum(-1, true).sqrt();
+    const double by_norm = 1 / (unit.matmul(unit.t()) / 5).square().sum().item<double>();
+    QVERIFY(close(by_norm, 3.46884164907704, 1e-13));
+    const auto score = [&](const Json& params) {
+      return number(fire("image.vendi", params, {{"features", x}}), "score");
+    };
+    QVERIFY(close(score({{"q", 2}, {"feature_order", "q"}}), by_norm, 1e-12));
+    QVERIFY(close(score({{"q", 2}}), 3.92833921584901, 1e-12));
+    QVERIFY(close(score({{"q", 1}}), 3.92833921584901, 1e-12));
+    qInfo("image.vendi/features_5_5_q2: golden 3.92833921584901 is order 1; order 2 is %.15g",
+          by_norm);
+  }
+
   void vendi_of_rows_is_that_of_their_kernel_on_both_sides() {
     for (const std::int64_t wide : {3, 40}) {
       const at::Tensor x = normals(23, {9, wide});
