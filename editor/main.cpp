@@ -6,6 +6,7 @@
 #include <QStandardPaths>
 
 #include "editor/document/journal.h"
+#include "editor/editor_style.h"
 #include "editor/run/catalogue_reader.h"
 #include "editor/window/main_window.h"
 #include "engine/core/problem.h"
@@ -68,7 +69,7 @@ int main(int argc, char** argv) {
   QApplication app(argc, argv);
   QApplication::setOrganizationName(QStringLiteral("RewardLoom"));
   QApplication::setApplicationName(QStringLiteral("rewardloom-editor"));
-  QApplication::setStyle(QStringLiteral("Fusion"));
+  QApplication::setStyle(new rewardloom::EditorStyle);  // the application owns it
   QApplication::setDesktopFileName(QStringLiteral("rewardloom-editor"));
   QApplication::setWindowIcon(QIcon(QStringLiteral(":/rewardloom.png")));
   try {

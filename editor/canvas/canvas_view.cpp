@@ -5,6 +5,7 @@
 #include <QKeyEvent>
 #include <QMouseEvent>
 #include <QScrollBar>
+#include <QToolTip>
 #include <QWheelEvent>
 #include <algorithm>
 #include <cmath>
@@ -480,6 +481,7 @@ void CanvasView::dragWire(QPointF at) {
   dragPath_->setPath(WireItem::curve(forwards ? from : at, forwards ? at : from, {}));
   const auto end = graph_.portAt(at, reach());
   if (!end || *end == drag_->from) {
+    QToolTip::hideText();
     Q_EMIT statusText(
         tr("%1: let go over a port, or in empty space to add a node").arg(endText(drag_->from)));
     return;
@@ -490,8 +492,12 @@ void CanvasView::dragWire(QPointF at) {
   }
   const FitVerdict verdict = fitOf(graph_.model().document(), graph_.scope(),
                                    graph_.model().catalogue(), drag_->from, *end);
-  Q_EMIT statusText(verdict.fits ? tr("%1 to %2").arg(endText(drag_->from), endText(*end))
-                                 : tr("does not fit: %1").arg(verdict.reason));
+  const QString said = verdict.fits ? tr("%1 to %2").arg(endText(drag_->from), endText(*end))
+                                    : tr("does not fit: %1").arg(verdict.reason);
+  Q_EMIT statusText(said);
+  // Where one looks while pulling.
+  const QPoint beside = viewport()->mapToGlobal(mapFromScene(at)) + QPoint(12, 16);
+  QToolTip::showText(beside, verdict.fits ? QString() : said, viewport());
 }
 
 void CanvasView::dropWire(QPointF at, QPoint globalPos) {
@@ -510,6 +516,7 @@ void CanvasView::dropWire(QPointF at, QPoint globalPos) {
     });
     return;
   }
+  Q_EMIT statusText({});
   Q_EMIT searchRequested(globalPos, at, drag.from);
 }
 
@@ -547,6 +554,7 @@ void CanvasView::dropOnPort(const PortEnd& target) {
 }
 
 void CanvasView::endWire() {
+  QToolTip::hideText();
   for (const auto& [name, item] : graph_.nodeItems()) item->setGlow({});
   dragPath_.reset();
   drag_.reset();

@@ -1,6 +1,7 @@
 #include "editor/canvas/graph_scene.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "editor/document/subgraph_edits.h"
@@ -108,12 +109,39 @@ WireItem* GraphScene::wireAt(QPointF point) const {
   return nullptr;
 }
 
+namespace {
+
+/// Of the branches of a sweep that have the same node: counts and times in all, and the state that
+/// most wants to be seen.
+void merge(NodeActivity& into, const NodeActivity& other) {
+  constexpr std::array<NodeState, 7> kOrder{
+      NodeState::failed, NodeState::running, NodeState::stale, NodeState::done,
+      NodeState::cached, NodeState::skipped, NodeState::idle};
+  const auto rank = [&](NodeState state) { return std::find(kOrder.begin(), kOrder.end(), state); };
+  if (rank(other.state) < rank(into.state)) into.state = other.state;
+  into.count += other.count;
+  into.seconds += other.seconds;
+  into.held = into.held || other.held;
+  if (into.error.isEmpty()) into.error = other.error;
+}
+
+}  // namespace
+
 void GraphScene::setActivities(const std::map<std::string, NodeActivity>& activities) {
   activities_ = activities;
   const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
+  std::map<std::string, NodeActivity> ofBranches;
+  for (const auto& [path, activity] : activities_) {
+    if (path.find('[') == std::string::npos) continue;
+    const std::string plain = withoutBranches(path);
+    if (plain.starts_with(prefix)) merge(ofBranches[plain.substr(prefix.size())], activity);
+  }
   for (const auto& [name, item] : nodes_) {
-    const auto it = activities_.find(prefix + name);
-    item->setActivity(it == activities_.end() ? NodeActivity() : it->second);
+    const auto own = activities_.find(prefix + name);
+    const auto branches = ofBranches.find(name);
+    NodeActivity shown = own == activities_.end() ? NodeActivity() : own->second;
+    if (branches != ofBranches.end()) merge(shown, branches->second);
+    item->setActivity(shown);
     showToolTip(*item);
   }
 }
@@ -176,29 +204,31 @@ void GraphScene::keepSuggested(Document& document) const {
 
 std::vector<WireDots> GraphScene::dotsFor(const std::map<std::string, QPointF>& places,
                                           const AutoLayout::Ways& ways) const {
-  constexpr std::size_t kMostNodes = 400;  // beyond that nobody follows single wires
   std::vector<WireDots> list;
-  if (nodes_.size() > kMostNodes) return list;
+  std::vector<QRectF> obstacles;
+  std::map<std::string, std::pair<const NodeItem*, std::size_t>> index;
   const auto placed = [&](const NodeItem& item) {
     const auto it = places.find(item.view().name);
     return it == places.end() ? item.pos() : it->second;
   };
+  for (const auto& [name, item] : nodes_) {
+    index[name] = {item, obstacles.size()};
+    obstacles.push_back(item->view().rect().translated(placed(*item)));
+  }
+  const WireWays routes(std::move(obstacles), WireItem::curve);
+  const std::vector<QPointF> none;
   for (const Wire& wire : wiresOf(model_.document(), scope_)) {
-    const NodeItem* from = nodeItem(wire.from.node);
-    const NodeItem* to = nodeItem(wire.node);
-    if (!from || !to || !places.contains(wire.from.node) || !places.contains(wire.node)) continue;
-    std::vector<QRectF> obstacles;
-    for (const auto& [name, item] : nodes_) {
-      if (item != from && item != to) {
-        obstacles.push_back(item->view().rect().translated(placed(*item)));
-      }
-    }
+    const auto a = index.find(wire.from.node), b = index.find(wire.node);
+    if (a == index.end() || b == index.end()) continue;
+    if (!places.contains(wire.from.node) || !places.contains(wire.node)) continue;
+    const auto [from, fromIndex] = a->second;
+    const auto [to, toIndex] = b->second;
     const QPointF start =
         from->portScenePoint({wire.from.node, wire.from.port, true}) - from->pos() + placed(*from);
     const QPointF end = to->portScenePoint({wire.node, wire.port, false}) - to->pos() + placed(*to);
     const auto way = ways.find({wire.from.node, wire.node});
-    auto points = dotsAround(start, end, way == ways.end() ? std::vector<QPointF>() : way->second,
-                             obstacles, WireItem::curve);
+    auto points =
+        routes.dots(start, end, way == ways.end() ? none : way->second, {fromIndex, toIndex});
     if (!points.empty()) list.push_back({wire, std::move(points)});
   }
   return list;

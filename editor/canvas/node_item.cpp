@@ -1,12 +1,12 @@
 #include "editor/canvas/node_item.h"
 
-#include <QFontMetricsF>
 #include <QPainter>
 #include <QStyleOptionGraphicsItem>
 #include <algorithm>
 #include <array>
 
 #include "editor/canvas/graph_scene.h"
+#include "editor/canvas/line_text.h"
 
 namespace rewardloom {
 namespace {
@@ -15,21 +15,22 @@ constexpr double kBoxesBelow = 0.25;
 constexpr double kTitlesBelow = 0.6;
 constexpr double kMargin = 14;  // around a node: selection, ports, badges
 
-QFont titleFont() {
-  QFont font;
-  font.setPixelSize(13);
-  font.setBold(true);
+// Never taken down: fonts must not outlive the application.
+const QFont& fontOf(int pixels, bool bold) {
+  QFont* font = new QFont;
+  font->setPixelSize(pixels);
+  font->setBold(bold);
+  return *font;
+}
+
+const QFont& titleFont() {
+  static const QFont& font = fontOf(13, true);
   return font;
 }
 
-QFont smallFont() {
-  QFont font;
-  font.setPixelSize(11);
+const QFont& smallFont() {
+  static const QFont& font = fontOf(11, false);
   return font;
-}
-
-QString elided(const QString& text, const QFont& font, double width) {
-  return QFontMetricsF(font).elidedText(text, Qt::ElideRight, width);
 }
 
 QString durationText(double seconds) {
@@ -148,7 +149,7 @@ void NodeItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, 
   painter->setRenderHint(QPainter::Antialiasing, !fast);
   paintBox(*painter, option->state & QStyle::State_Selected, pixels);
   if (pixels >= kBoxesBelow) {
-    paintTitle(*painter);
+    paintTitle(*painter, !fast || pixels >= kTitlesBelow);
     if (pixels >= kTitlesBelow && !view_.collapsed) {
       paintPorts(*painter);
       paintSettings(*painter);
@@ -190,24 +191,22 @@ void NodeItem::paintBox(QPainter& painter, bool selected, double detail) const {
   }
 }
 
-void NodeItem::paintTitle(QPainter& painter) const {
+void NodeItem::paintTitle(QPainter& painter, bool withType) const {
   const double left = 10;
   const double width = NodeView::kWidth - 2 * left - (view_.gold ? 40 : 0);
   painter.setPen(theme_.text);
-  painter.setFont(titleFont());
-  painter.drawText(QPointF(left, 17), elided(view_.title, titleFont(), width));
+  drawLineText(painter, QPointF(left, 17), view_.title, titleFont(), width);
+  if (!withType) return;
   painter.setPen(theme_.faintText);
-  painter.setFont(smallFont());
-  painter.drawText(QPointF(left, 31),
-                   elided(view_.subtitle, smallFont(), NodeView::kWidth - 2 * left));
+  drawLineText(painter, QPointF(left, 31), view_.subtitle, smallFont(),
+               NodeView::kWidth - 2 * left);
   if (!view_.gold) return;
   painter.setPen(theme_.warning);
-  painter.drawText(QRectF(NodeView::kWidth - 48, 4, 38, 16), Qt::AlignRight | Qt::AlignVCenter,
-                   QStringLiteral("gold"));
+  drawRowText(painter, QRectF(NodeView::kWidth - 48, 4, 38, 16), Qt::AlignRight,
+              QStringLiteral("gold"), smallFont());
 }
 
 void NodeItem::paintPorts(QPainter& painter) const {
-  painter.setFont(smallFont());
   for (std::size_t i = 0; i < view_.inputs.size(); ++i) {
     paintPort(painter, view_.inputs[i], false, i);
   }
@@ -232,8 +231,7 @@ void NodeItem::paintPort(QPainter& painter, const PortView& port, bool output,
   const double half = NodeView::kWidth / 2 - 14;
   const QRectF row = output ? QRectF(NodeView::kWidth / 2 + 2, at.y() - 9, half, 18)
                             : QRectF(12, at.y() - 9, half, 18);
-  const auto side = output ? Qt::AlignRight : Qt::AlignLeft;
-  painter.drawText(row, side | Qt::AlignVCenter, elided(port.label, smallFont(), half));
+  drawRowText(painter, row, output ? Qt::AlignRight : Qt::AlignLeft, port.label, smallFont());
   painter.setOpacity(opacity);
 }
 
@@ -244,16 +242,14 @@ void NodeItem::paintSettings(QPainter& painter) const {
   painter.setPen(QPen(theme_.nodeBorder, 1));
   painter.drawLine(QPointF(8, y - 2), QPointF(NodeView::kWidth - 8, y - 2));
   painter.setPen(theme_.faintText);
-  painter.setFont(smallFont());
   for (const QString& line : view_.settings) {
-    painter.drawText(QRectF(12, y, NodeView::kWidth - 24, 16), Qt::AlignLeft | Qt::AlignVCenter,
-                     elided(line, smallFont(), NodeView::kWidth - 24));
+    drawRowText(painter, QRectF(12, y, NodeView::kWidth - 24, 16), Qt::AlignLeft, line,
+                smallFont());
     y += 16;
   }
 }
 
 void NodeItem::paintBodies(QPainter& painter) const {
-  painter.setFont(smallFont());
   for (std::size_t i = 0; i < view_.bodies.size(); ++i) {
     const BodyPreview& body = view_.bodies[i];
     const QRectF rect = view_.bodyRect(i);
@@ -263,8 +259,8 @@ void NodeItem::paintBodies(QPainter& painter) const {
     painter.setPen(body.exists ? theme_.faintText : theme_.error);
     const QRectF label = rect.adjusted(4, 2, -4, 0);
     const QString text = body.exists ? body.name : body.name + QStringLiteral("?");
-    painter.drawText(QRectF(label.topLeft(), QSizeF(label.width(), 14)),
-                     Qt::AlignLeft | Qt::AlignVCenter, elided(text, smallFont(), label.width()));
+    drawRowText(painter, QRectF(label.topLeft(), QSizeF(label.width(), 14)), Qt::AlignLeft, text,
+                smallFont());
     const QRectF inside = rect.adjusted(4, 18, -4, -4);
     painter.setPen(Qt::NoPen);
     painter.setBrush(theme_.nodeBorder);
@@ -317,9 +313,16 @@ void NodeItem::paintState(QPainter& painter, double detail, double pixels) const
   const double height = alone ? 6 / std::max(detail, 0.1) : 4;
   const double top = alone ? rect.bottom() - height : rect.bottom() - 2;
   painter.fillRect(QRectF(rect.left(), top, rect.width(), height), stateColor());
-  if (alone || activity.count == 0) return;
+  const bool failed = activity.state == NodeState::failed;
+  if (alone || (activity.count == 0 && !failed)) return;
   painter.setPen(stateColor());
+  if (failed) {
+    drawLineText(painter, QPointF(rect.left() + 2, rect.bottom() + 13), activity.error, smallFont(),
+                 NodeView::kWidth - 4);
+    return;
+  }
   painter.setFont(smallFont());
+  // Another text at every firing: not worth keeping.
   const QString text = QStringLiteral("%1%2  %3")
                            .arg(QChar(0x00d7))
                            .arg(activity.count)
@@ -330,10 +333,13 @@ void NodeItem::paintState(QPainter& painter, double detail, double pixels) const
 void NodeItem::paintBadge(QPainter& painter, double detail) const {
   // Grows while zooming out, so that an error is seen when everything is on the screen.
   const double size = std::clamp(9 / std::max(detail, 0.05), 9.0, 60.0);
-  if (view_.badge) {
-    const QColor color = *view_.badge == Severity::error     ? theme_.error
-                         : *view_.badge == Severity::warning ? theme_.warning
-                                                             : theme_.note;
+  // Where a run failed is as wrong as what does not check.
+  const bool failed = view_.activity.state == NodeState::failed;
+  const auto shown = failed ? std::optional(Severity::error) : view_.badge;
+  if (shown) {
+    const QColor color = *shown == Severity::error     ? theme_.error
+                         : *shown == Severity::warning ? theme_.warning
+                                                       : theme_.note;
     const QPointF at(view_.rect().right() - 2, view_.rect().top() + 2);
     if (detail < kBoxesBelow) {
       painter.fillRect(QRectF(at.x() - size, at.y() - size, 2 * size, 2 * size), color);
@@ -347,7 +353,7 @@ void NodeItem::paintBadge(QPainter& painter, double detail) const {
     painter.setFont(font);
     painter.setPen(theme_.dark ? QColor(Qt::black) : QColor(Qt::white));
     painter.drawText(QRectF(at.x() - size, at.y() - size, 2 * size, 2 * size), Qt::AlignCenter,
-                     *view_.badge == Severity::note ? QStringLiteral("i") : QStringLiteral("!"));
+                     *shown == Severity::note ? QStringLiteral("i") : QStringLiteral("!"));
   }
   if (view_.breakpoint) paintBreakpoint(painter, size * 0.8);
 }

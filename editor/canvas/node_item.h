@@ -39,7 +39,7 @@ class NodeItem final : public QGraphicsItem {
 
  private:
   void paintBox(QPainter& painter, bool selected, double detail) const;
-  void paintTitle(QPainter& painter) const;
+  void paintTitle(QPainter& painter, bool withType) const;
   void paintPorts(QPainter& painter) const;
   void paintPort(QPainter& painter, const PortView& port, bool output, std::size_t index) const;
   void paintSettings(QPainter& painter) const;

@@ -14,7 +14,9 @@ constexpr double kReach = 7;
 constexpr double kHistogramsFrom = 0.45;
 
 void addCurve(QPainterPath& path, QPointF from, QPointF to) {
-  const double dx = std::max(30.0, std::abs(to.x() - from.x()) * 0.5);
+  double dx = std::max(30.0, std::abs(to.x() - from.x()) * 0.5);
+  // One that goes back swings out, or it would be hidden by the nodes at its ends.
+  if (to.x() < from.x()) dx = std::clamp(QLineF(from, to).length() * 0.5, dx, std::max(dx, 90.0));
   path.cubicTo(from + QPointF(dx, 0), to - QPointF(dx, 0), to);
 }
 
@@ -149,7 +151,8 @@ void WireItem::paint(QPainter* painter, const QStyleOptionGraphicsItem* option, 
   painter->setBrush(color);
   painter->setPen(Qt::NoPen);
   for (const QPointF dot : dots_) painter->drawEllipse(dot, 5, 5);
-  if (!histogram_ || detail < kHistogramsFrom) return;
+  const double pixels = detail * (painter->device() ? painter->device()->devicePixelRatioF() : 1);
+  if (!histogram_ || pixels < kHistogramsFrom) return;
   paintWireHistogram(*painter, histogramBox(), *histogram_, color, theme_.canvas);
 }
 

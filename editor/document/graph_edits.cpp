@@ -203,6 +203,33 @@ void promoteParameters(const Document& document, const Scope& scope, Subgraph& s
   }
 }
 
+/// What is said of a node, and of those inside of it, is said of `to` instead.
+void movePlacement(Json& placement, const std::string& from, const std::string& to) {
+  Json moved = Json::object();
+  for (const auto& [path, where] : placement.items()) {
+    const bool own = path == from || path.starts_with(from + "/");
+    moved[own ? to + path.substr(from.size()) : path] = where;
+  }
+  placement = std::move(moved);
+}
+
+/// The dots of wires among the nodes that move into a subgraph go with them; those of wires that
+/// then end at the new node are gone.
+void moveDots(Document& document, const Scope& scope, const std::set<std::string>& inside,
+              const Scope& subgraph, QPointF corner) {
+  const std::vector<WireDots> all = wireDots(document, scope);
+  std::vector<WireDots> left, moved;
+  for (const WireDots& dots : all) {
+    const bool from = inside.contains(dots.wire.from.node), to = inside.contains(dots.wire.node);
+    if (!from && !to) left.push_back(dots);
+    if (!from || !to) continue;
+    moved.push_back(dots);
+    for (QPointF& point : moved.back().points) point -= corner;
+  }
+  if (left.size() != all.size()) setWireDots(document, scope, left);
+  if (!moved.empty()) setWireDots(document, subgraph, moved);
+}
+
 QPointF cornerOf(const Document& document) {
   std::optional<QPointF> corner;
   for (const GraphNode& node : document.nodes) {
@@ -337,9 +364,7 @@ void renameNode(Document& document, const Scope& scope, const std::string& from,
     if (reference.node == from) reference.node = to;
   });
   renamePosition(document, scope, from, to);
-  if (!scope.empty() || !document.placement.contains(from)) return;
-  document.placement[to] = Json(document.placement[from]);
-  document.placement.erase(from);
+  if (scope.empty()) movePlacement(document.placement, from, to);
 }
 
 void connectPorts(Document& document, const Scope& scope, const Wire& given,
@@ -563,12 +588,13 @@ std::string makeSubgraph(Document& document, const Scope& scope,
   }
   if (outer != frames(before, scope)) setFrames(document, scope, outer);
   if (!inner.empty()) setFrames(document, subgraph.name, inner);
+  moveDots(document, scope, inside, subgraph.name, corner);
   for (const std::string& name : names) {
     if (const auto at = position(before, scope, name)) {
       setPosition(document, subgraph.name, name, *at - corner);
     }
     forgetPosition(document, scope, name);
-    if (scope.empty()) document.placement.erase(name);
+    if (scope.empty()) movePlacement(document.placement, name, callName + "/" + name);
   }
   setPosition(document, scope, callName, corner);
   return callName;

@@ -1,5 +1,5 @@
-// The journal of unsaved work: what is on the screen reaches the disk within a second, and is
-// offered again after a crash.
+// The journal of unsaved work: what is on the screen reaches the disk within a fraction of a
+// second, and is offered again after a crash.
 #pragma once
 #include <QObject>
 #include <QString>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "editor/document/graph_model.h"
+#include "editor/document/latest_job.h"
 
 namespace rewardloom {
 
@@ -19,7 +20,8 @@ struct Recovery {
 };
 
 /// Keeps the journal of one open document while it lives; removes it when the document is saved or
-/// closed in order.
+/// closed in order. Two files: FILE survives the end of the process and is quick to write;
+/// FILE.safe survives a power cut and may lag behind. Both are written beside the window's thread.
 class Journal final : public QObject {
   Q_OBJECT
 
@@ -28,7 +30,8 @@ class Journal final : public QObject {
   ~Journal() override;
 
   QString file() const { return file_; }
-  /// Writes now what waits. Problems (a full disk) are reported once by `failed`.
+  /// Writes now what waits, and returns when both files are there. Problems (a full disk) are
+  /// reported once by `failed`.
   void flush();
   void discard();
 
@@ -43,11 +46,16 @@ class Journal final : public QObject {
   void failed(const QString& text);
 
  private:
+  void write();
+  void complain(const QString& text);
+
   GraphModel& model_;
   QString folder_;
   QString file_;
   QTimer timer_;
   bool complained_ = false;
+  LatestJob safe_;   ///< of power cuts
+  LatestJob quick_;  ///< gives jobs to safe_, so it ends first
 };
 
 }  // namespace rewardloom

@@ -28,7 +28,7 @@ void addOnce(std::vector<ShownPort>& ports, ShownPort port) {
   if (std::none_of(ports.begin(), ports.end(), same)) ports.push_back(std::move(port));
 }
 
-/// The type of an output inside a subgraph, followed through nested subgraphs.
+/// The type of an output inside a subgraph, followed through nested subgraphs and containers.
 std::string outputType(const Document& document, const Subgraph& subgraph,
                        const Reference& reference, const Catalogue& catalogue, int depth) {
   if (depth > 16) return {};
@@ -40,19 +40,18 @@ std::string outputType(const Document& document, const Subgraph& subgraph,
   }
   const GraphNode* node = findNode(document, subgraph.name, reference.node);
   if (!node) return {};
-  if (const auto inner = node->subgraph()) {
-    const Subgraph* nested = document.subgraph(*inner);
-    if (!nested) return {};
-    for (const auto& [name, from] : nested->outputs) {
-      if (name == reference.port) {
-        return outputType(document, *nested, from, catalogue, depth + 1);
-      }
-    }
-    return {};
-  }
   const NodeDeclaration* type = catalogue.node(node->type);
-  const PortDeclaration* port = type ? type->output(reference.port) : nullptr;
-  return port ? port->type : std::string();
+  if (const PortDeclaration* port = type ? type->output(reference.port) : nullptr) {
+    return port->type;
+  }
+  for (const std::string& body : bodiesOf(*node, catalogue)) {
+    const Subgraph* nested = document.subgraph(body);
+    if (!nested) continue;
+    for (const auto& [name, from] : nested->outputs) {
+      if (name == reference.port) return outputType(document, *nested, from, catalogue, depth + 1);
+    }
+  }
+  return {};
 }
 
 void addSubgraphPorts(ShownPorts& ports, const Document& document, const Subgraph& subgraph,

@@ -2,12 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace rewardloom {
 namespace {
 
 constexpr double kClear = 16;  // between a wire and the node that it passes
 constexpr double kGrid = 10;
+constexpr double kNear = 2;    // what counts as met
+constexpr double kCell = 256;  // of the grid in which obstacles are found
+
+void forEachCell(const QRectF& rect, const std::function<void(const std::pair<int, int>&)>& visit) {
+  const auto index = [](double value) { return static_cast<int>(std::floor(value / kCell)); };
+  for (int x = index(rect.left()); x <= index(rect.right()); ++x) {
+    for (int y = index(rect.top()); y <= index(rect.bottom()); ++y) visit({x, y});
+  }
+}
 
 /// The height of a way at x, between its points.
 double heightAt(const std::vector<QPointF>& way, double x, double otherwise) {
@@ -19,10 +29,26 @@ double heightAt(const std::vector<QPointF>& way, double x, double otherwise) {
   return otherwise;
 }
 
-double besides(const QRectF& obstacle, double y) {
-  const double above = obstacle.top() - kClear, below = obstacle.bottom() + kClear;
-  if (y <= above || y >= below) return y;
-  return y - above < below - y ? above : below;
+/// The height nearest to `y` that is clear of all these.
+double besides(const std::vector<QRectF>& obstacles, double y) {
+  std::vector<double> heights{y};
+  for (const QRectF& obstacle : obstacles) {
+    heights.push_back(obstacle.top() - kClear);
+    heights.push_back(obstacle.bottom() + kClear);
+  }
+  const auto isClear = [&](double height) {
+    return std::none_of(obstacles.begin(), obstacles.end(), [&](const QRectF& obstacle) {
+      return height > obstacle.top() - kClear && height < obstacle.bottom() + kClear;
+    });
+  };
+  double best = y, nearest = -1;
+  for (const double height : heights) {
+    const double away = std::abs(height - y);
+    if (!isClear(height) || (nearest >= 0 && away >= nearest)) continue;
+    best = height;
+    nearest = away;
+  }
+  return best;
 }
 
 std::vector<QLineF> piecesOf(const QPainterPath& path) {
@@ -39,20 +65,63 @@ bool meet(const QLineF& a, const QLineF& b) {
 
 double snapped(double value) { return std::round(value / kGrid) * kGrid; }
 
+bool meets(const QLineF& piece, const QRectF& rect) {
+  if (std::max(piece.x1(), piece.x2()) < rect.left() ||
+      std::min(piece.x1(), piece.x2()) > rect.right() ||
+      std::max(piece.y1(), piece.y2()) < rect.top() ||
+      std::min(piece.y1(), piece.y2()) > rect.bottom()) {
+    return false;
+  }
+  if (rect.contains(piece.p1()) || rect.contains(piece.p2())) return true;
+  return meet(piece, {rect.topLeft(), rect.bottomRight()}) ||
+         meet(piece, {rect.topRight(), rect.bottomLeft()});
+}
+
+/// Dots that lead past obstacles: above or below each group of them that share a column.
+std::vector<QPointF> dotsPast(std::vector<QRectF> obstacles, QPointF from, QPointF to,
+                              const std::vector<QPointF>& way) {
+  std::sort(obstacles.begin(), obstacles.end(),
+            [](const QRectF& a, const QRectF& b) { return a.left() < b.left(); });
+  std::vector<QPointF> dots;
+  for (std::size_t first = 0; first < obstacles.size();) {
+    QRectF column = obstacles[first];
+    std::size_t next = first + 1;
+    for (; next < obstacles.size() && obstacles[next].left() < column.right(); ++next) {
+      column |= obstacles[next];
+    }
+    const std::vector<QRectF> group(obstacles.begin() + static_cast<std::ptrdiff_t>(first),
+                                    obstacles.begin() + static_cast<std::ptrdiff_t>(next));
+    first = next;
+    const double middle = column.center().x();
+    const double straight =
+        from.y() + (to.y() - from.y()) * (middle - from.x()) / std::max(1.0, to.x() - from.x());
+    const double y = snapped(besides(group, heightAt(way, middle, straight)));
+    // Two dots of one height: straight past the nodes.
+    for (const double x : {column.left(), column.right()}) {
+      const bool forwards = dots.empty() ? x > from.x() + 10 : x > dots.back().x() + 10;
+      if (forwards && x < to.x() - 10) dots.emplace_back(snapped(x), y);
+    }
+  }
+  return dots;
+}
+
+/// The places that the layout's own way, a spline, goes through.
+std::vector<QPointF> dotsAlong(const std::vector<QPointF>& way, QPointF from, QPointF to) {
+  std::vector<QPointF> dots;
+  for (std::size_t i = 3; i + 1 < way.size(); i += 3) {
+    const double x = snapped(way[i].x());
+    const bool forwards = x > (dots.empty() ? from.x() : dots.back().x()) + 10;
+    if (forwards && x < to.x() - 10) dots.emplace_back(x, snapped(way[i].y()));
+  }
+  return dots;
+}
+
 }  // namespace
 
 bool lineMeets(const QPainterPath& line, const QRectF& rect) {
-  const QLineF sides[] = {{rect.topLeft(), rect.topRight()},
-                          {rect.topRight(), rect.bottomRight()},
-                          {rect.bottomRight(), rect.bottomLeft()},
-                          {rect.bottomLeft(), rect.topLeft()}};
-  for (const QLineF& piece : piecesOf(line)) {
-    if (rect.contains(piece.p1()) || rect.contains(piece.p2())) return true;
-    for (const QLineF& side : sides) {
-      if (meet(piece, side)) return true;
-    }
-  }
-  return false;
+  const auto pieces = piecesOf(line);
+  return std::any_of(pieces.begin(), pieces.end(),
+                     [&](const QLineF& piece) { return meets(piece, rect); });
 }
 
 bool linesCross(const QPainterPath& a, const QPainterPath& b) {
@@ -70,32 +139,59 @@ bool linesCross(const QPainterPath& a, const QPainterPath& b) {
   return false;
 }
 
-std::vector<QPointF> dotsAround(
-    QPointF from, QPointF to, const std::vector<QPointF>& way, const std::vector<QRectF>& obstacles,
-    const std::function<QPainterPath(QPointF, QPointF, const std::vector<QPointF>&)>& curve) {
-  const QPainterPath plain = curve(from, to, {});
-  const QRectF around = plain.boundingRect();
-  std::vector<QRectF> crossed;
-  for (const QRectF& obstacle : obstacles) {
-    // A flat curve has no area to intersect with.
-    if (!around.adjusted(-1, -1, 1, 1).intersects(obstacle)) continue;
-    if (lineMeets(plain, obstacle.adjusted(-2, -2, 2, 2))) crossed.push_back(obstacle);
+WireWays::WireWays(std::vector<QRectF> obstacles, WireCurve curve)
+    : obstacles_(std::move(obstacles)), curve_(std::move(curve)) {
+  for (std::size_t i = 0; i < obstacles_.size(); ++i) {
+    forEachCell(obstacles_[i].adjusted(-kNear, -kNear, kNear, kNear),
+                [&](const Cell& cell) { cells_[cell].push_back(i); });
   }
-  std::sort(crossed.begin(), crossed.end(),
-            [](const QRectF& a, const QRectF& b) { return a.left() < b.left(); });
-  std::vector<QPointF> dots;
-  for (const QRectF& obstacle : crossed) {
-    const QPointF middle = obstacle.center();
-    const double straight =
-        from.y() + (to.y() - from.y()) * (middle.x() - from.x()) / std::max(1.0, to.x() - from.x());
-    const double y = snapped(besides(obstacle, heightAt(way, middle.x(), straight)));
-    // Two dots of one height: straight past the node.
-    for (const double x : {obstacle.left(), obstacle.right()}) {
-      const bool forwards = dots.empty() ? x > from.x() + 10 : x > dots.back().x() + 10;
-      if (forwards && x < to.x() - 10) dots.emplace_back(snapped(x), y);
-    }
+}
+
+std::vector<std::size_t> WireWays::met(const QPainterPath& line,
+                                       std::pair<std::size_t, std::size_t> own) const {
+  std::set<std::size_t> found;
+  for (const QLineF& piece : piecesOf(line)) {
+    forEachCell(QRectF(piece.p1(), piece.p2()).normalized(), [&](const Cell& cell) {
+      const auto there = cells_.find(cell);
+      if (there == cells_.end()) return;
+      for (const std::size_t i : there->second) {
+        if (i == own.first || i == own.second || found.contains(i)) continue;
+        if (meets(piece, obstacles_[i].adjusted(-kNear, -kNear, kNear, kNear))) found.insert(i);
+      }
+    });
   }
-  return dots;
+  return {found.begin(), found.end()};
+}
+
+std::vector<QPointF> WireWays::dots(QPointF from, QPointF to, const std::vector<QPointF>& way,
+                                    std::pair<std::size_t, std::size_t> own) const {
+  constexpr int kRounds = 8;
+  std::vector<std::size_t> hits = met(curve_(from, to, {}), own);
+  std::vector<QPointF> best;
+  std::size_t fewest = hits.size();
+  std::set<std::size_t> avoided;
+  const auto attempt = [&](std::vector<QPointF> dots) {
+    hits = met(curve_(from, to, dots), own);
+    if (hits.size() >= fewest) return;
+    fewest = hits.size();
+    best = std::move(dots);
+  };
+  // A way around some nodes may meet others: they are avoided too in the next round.
+  for (int round = 0; round < kRounds && fewest > 0; ++round) {
+    const std::size_t before = avoided.size();
+    avoided.insert(hits.begin(), hits.end());
+    if (avoided.size() == before) break;
+    std::vector<QRectF> rects;
+    for (const std::size_t i : avoided) rects.push_back(obstacles_[i]);
+    attempt(dotsPast(std::move(rects), from, to, way));
+  }
+  if (fewest > 0 && !way.empty()) attempt(dotsAlong(way, from, to));
+  return best;
+}
+
+std::vector<QPointF> dotsAround(QPointF from, QPointF to, const std::vector<QPointF>& way,
+                                const std::vector<QRectF>& obstacles, const WireCurve& curve) {
+  return WireWays(obstacles, curve).dots(from, to, way, {WireWays::kNone, WireWays::kNone});
 }
 
 }  // namespace rewardloom

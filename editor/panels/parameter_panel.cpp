@@ -13,7 +13,11 @@
 #include <algorithm>
 
 #include "editor/document/subgraph_edits.h"
+#include "editor/document/sweep_edits.h"
+#include "editor/panels/sweep_dialog.h"
 #include "editor/panels/value_editor.h"
+#include "engine/core/problem.h"
+#include "engine/graph/parameters.h"
 #include "engine/graph/settings.h"
 
 namespace rewardloom {
@@ -100,19 +104,73 @@ Json ParameterPanel::valueOf(const std::string& node, const ParameterDeclaration
                                                 : parameter.default_value;
 }
 
-std::vector<const ParameterDeclaration*> ParameterPanel::common() const {
-  std::vector<const ParameterDeclaration*> list;
+namespace {
+
+/// What a value without a declaration seems to be.
+ParameterDeclaration guessed(const std::string& name, const Json& value) {
+  ParameterDeclaration any;
+  any.name = name;
+  any.kind = value.is_string() ? ParameterKind::text : ParameterKind::object;
+  if (value.is_number_integer()) any.kind = ParameterKind::integer;
+  if (value.is_number_float()) any.kind = ParameterKind::number;
+  if (value.is_boolean()) any.kind = ParameterKind::boolean;
+  if (value.is_array()) any.kind = ParameterKind::list;
+  return any;
+}
+
+/// A parameter of a subgraph or of the graph, declared as the first node that reads it declares its
+/// own; `value` is its default.
+ParameterDeclaration promoted(const std::vector<GraphNode>& readers, const Catalogue& catalogue,
+                              const std::string& name, const Json& value) {
+  ParameterDeclaration found = guessed(name, value);
+  for (const GraphNode& node : readers) {
+    const NodeDeclaration* type = catalogue.node(node.type);
+    if (!type) continue;
+    const auto reads = [&](const ParameterDeclaration& own) {
+      const auto given = node.params.find(own.name);
+      return given != node.params.end() && *given == "$" + name;
+    };
+    const auto own = std::find_if(type->params.begin(), type->params.end(), reads);
+    if (own == type->params.end()) continue;
+    found = *own;
+    found.name = name;
+    found.required = false;
+    break;
+  }
+  found.default_value = value;
+  return found;
+}
+
+/// What can be set of a node: what its type declares, or what its subgraph promotes.
+std::vector<ParameterDeclaration> declarationsOf(const Document& document, const GraphNode& node,
+                                                 const Catalogue& catalogue) {
+  if (const NodeDeclaration* type = catalogue.node(node.type)) return type->params;
+  std::vector<ParameterDeclaration> list;
+  const auto name = node.subgraph();
+  const Subgraph* inside = name ? document.subgraph(*name) : nullptr;
+  if (!inside) return list;
+  for (const auto& [key, value] : inside->parameters.items()) {
+    list.push_back(promoted(inside->nodes, catalogue, key, value));
+  }
+  return list;
+}
+
+}  // namespace
+
+std::vector<ParameterDeclaration> ParameterPanel::common() const {
+  std::vector<ParameterDeclaration> list;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const GraphNode* node = findNode(model_->document(), scope_, nodes_[i]);
-    const NodeDeclaration* type = node ? model_->catalogue().node(node->type) : nullptr;
-    if (!type) return {};
+    if (!node) return {};
+    const auto own = declarationsOf(model_->document(), *node, model_->catalogue());
     if (i == 0) {
-      for (const ParameterDeclaration& parameter : type->params) list.push_back(&parameter);
+      list = own;
       continue;
     }
-    std::erase_if(list, [&](const ParameterDeclaration* parameter) {
-      const ParameterDeclaration* other = type->param(parameter->name);
-      return !other || other->kind != parameter->kind;
+    std::erase_if(list, [&](const ParameterDeclaration& parameter) {
+      return std::none_of(own.begin(), own.end(), [&](const ParameterDeclaration& other) {
+        return other.name == parameter.name && other.kind == parameter.kind;
+      });
     });
   }
   return list;
@@ -176,7 +234,11 @@ void ParameterPanel::addHeader(QVBoxLayout& layout) {
     Q_EMIT nodeRenamed(QString::fromStdString(before), QString::fromStdString(after));
   });
   const NodeDeclaration* type = model_->catalogue().node(node->type);
-  const QString title = type ? QString::fromStdString(type->title) : tr("unknown node type");
+  const auto body = node->subgraph();
+  const Subgraph* inside = body ? model_->document().subgraph(*body) : nullptr;
+  QString title = type ? QString::fromStdString(type->title) : tr("unknown node type");
+  if (inside)
+    title = inside->about.empty() ? tr("Subgraph") : QString::fromStdString(inside->about);
   auto* label = new QLabel(
       QStringLiteral("%1<br><span style='font-size:small'>%2</span>")
           .arg(title.toHtmlEscaped(), QString::fromStdString(node->type).toHtmlEscaped()));
@@ -187,10 +249,16 @@ void ParameterPanel::addHeader(QVBoxLayout& layout) {
 void ParameterPanel::addParameters(QVBoxLayout& layout) {
   const auto parameters = common();
   if (parameters.empty()) {
-    layout.addWidget(new QLabel(tr("No parameters.")));
+    const GraphNode* node = findNode(model_->document(), scope_, nodes_[0]);
+    auto* none = new QLabel(node && node->subgraph()
+                                ? tr("No parameters. To make one, enter it and turn a node's "
+                                     "parameter into a graph parameter.")
+                                : tr("No parameters."));
+    none->setWordWrap(true);
+    layout.addWidget(none);
     return;
   }
-  for (const ParameterDeclaration* parameter : parameters) layout.addWidget(row(*parameter));
+  for (const ParameterDeclaration& parameter : parameters) layout.addWidget(row(parameter));
 }
 
 QWidget* ParameterPanel::row(const ParameterDeclaration& parameter) {
@@ -211,9 +279,9 @@ QWidget* ParameterPanel::row(const ParameterDeclaration& parameter) {
   auto* menu = new QToolButton(head);
   menu->setText(QString(QChar(0x22ee)));
   menu->setAutoRaise(true);
-  menu->setToolTip(tr("Reset, or make it a graph parameter"));
+  menu->setToolTip(tr("Reset, make it a graph parameter, or sweep it"));
   menu->setAccessibleName(tr("More about %1").arg(name));
-  connect(menu, &QToolButton::clicked, this, [this, &parameter, menu] {
+  connect(menu, &QToolButton::clicked, this, [this, parameter, menu] {
     openMenu(parameter, menu->mapToGlobal(QPoint(0, menu->height())));
   });
   line->addWidget(menu);
@@ -223,7 +291,7 @@ QWidget* ParameterPanel::row(const ParameterDeclaration& parameter) {
     return valueOf(node, parameter) != first;
   });
   QWidget* editor = makeValueEditor(
-      parameter, first, mixed, [this, &parameter](const Json& value) { set(parameter, value); },
+      parameter, first, mixed, [this, parameter](const Json& value) { set(parameter, value); },
       [this](const QString& text) { Q_EMIT statusText(text); }, box);
   editor->setToolTip(QString::fromStdString(parameter.doc));
   layout->addWidget(editor);
@@ -242,14 +310,40 @@ void ParameterPanel::openMenu(const ParameterDeclaration& parameter, const QPoin
   const QString fallback = parameter.required ? tr("none") : valueText(parameter.default_value);
   QAction* toDefault = menu.addAction(tr("Reset to the default (%1)").arg(fallback));
   QAction* toGraph = menu.addAction(tr("Make it a graph parameter"));
+  QAction* toSweep = menu.addAction(tr("Sweep..."));
   toGraph->setEnabled(nodes_.size() == 1);
+  toSweep->setEnabled(nodes_.size() == 1 && model_->catalogue().node("flow.sweep"));
   const QAction* chosen = menu.exec(globalPos);
-  if (chosen == toDefault) reset(parameter);
-  if (chosen != toGraph || !chosen) return;
+  if (!chosen) return;
+  if (chosen == toDefault) return reset(parameter);
   const Json value = valueOf(nodes_[0], parameter);
+  if (chosen == toSweep) {
+    return sweep(parameter, value, [&](Document& document, const Json& values) {
+      return sweepParameter(document, scope_, nodes_[0], parameter.name, value, values,
+                            model_->catalogue());
+    });
+  }
   model_->edit(tr("Make graph parameter"), [&](Document& document) {
     makeGraphParameter(document, scope_, nodes_[0], parameter.name, value);
   });
+}
+
+void ParameterPanel::sweep(const ParameterDeclaration& parameter, const Json& current,
+                           const std::function<std::string(Document&, const Json&)>& change) {
+  const bool reference =
+      current.is_string() && parameter_name(current.get_ref<const std::string&>());
+  SweepDialog dialog(parameter, reference ? Json() : current, this);
+  if (dialog.exec() != QDialog::Accepted) return;
+  std::string made;
+  try {
+    model_->edit(tr("Sweep %1").arg(QString::fromStdString(parameter.name)),
+                 [&](Document& document) { made = change(document, dialog.values()); });
+  } catch (const Failure& failure) {
+    const Problem& problem = failure.problem();
+    Q_EMIT statusText(QString::fromStdString(problem.text + ": " + problem.help));
+    return;
+  }
+  Q_EMIT swept(QString::fromStdString(made));
 }
 
 void ParameterPanel::set(const ParameterDeclaration& parameter, const Json& value) {
@@ -313,18 +407,6 @@ QPlainTextEdit* ParameterPanel::aboutEditor(const std::string& text) {
 
 namespace {
 
-/// What a value without a declaration seems to be.
-ParameterDeclaration guessed(const std::string& name, const Json& value) {
-  ParameterDeclaration any;
-  any.name = name;
-  any.kind = value.is_string() ? ParameterKind::text : ParameterKind::object;
-  if (value.is_number_integer()) any.kind = ParameterKind::integer;
-  if (value.is_number_float()) any.kind = ParameterKind::number;
-  if (value.is_boolean()) any.kind = ParameterKind::boolean;
-  if (value.is_array()) any.kind = ParameterKind::list;
-  return any;
-}
-
 Json& parametersOf(Document& document, const Scope& scope) {
   Subgraph* subgraph = scope.empty() ? nullptr : document.subgraph(scope);
   return subgraph ? subgraph->parameters : document.parameters;
@@ -334,14 +416,37 @@ Json& parametersOf(Document& document, const Scope& scope) {
 
 void ParameterPanel::addValues(QFormLayout& form, const Json& values) {
   for (const auto& [key, value] : values.items()) {
+    const ParameterDeclaration declared = promoted(
+        nodesOf(std::as_const(model_->document()), scope_), model_->catalogue(), key, value);
     auto* editor = makeValueEditor(
-        guessed(key, value), value, false,
+        declared, value, false,
         [this, name = key](const Json& v) {
           model_->edit(tr("Set $%1").arg(QString::fromStdString(name)),
                        [&](Document& d) { parametersOf(d, scope_)[name] = v; });
         },
         [this](const QString& text) { Q_EMIT statusText(text); }, nullptr);
-    form.addRow(QStringLiteral("$") + QString::fromStdString(key), editor);
+    const QString shown = QStringLiteral("$") + QString::fromStdString(key);
+    if (!scope_.empty()) {
+      form.addRow(shown, editor);
+      continue;
+    }
+    auto* line = new QWidget;
+    auto* box = new QHBoxLayout(line);
+    box->setContentsMargins(0, 0, 0, 0);
+    box->setSpacing(2);
+    box->addWidget(editor, 1);
+    auto* button = new QToolButton(line);
+    button->setText(QString(QChar(0x22ee)));
+    button->setAutoRaise(true);
+    button->setToolTip(tr("Sweep it"));
+    button->setAccessibleName(tr("Sweep %1").arg(shown));
+    connect(button, &QToolButton::clicked, this, [this, declared, name = key, value = value] {
+      sweep(declared, value, [&](Document& document, const Json& values) {
+        return sweepGraphParameter(document, name, values, model_->catalogue());
+      });
+    });
+    box->addWidget(button);
+    form.addRow(shown, line);
   }
 }
 

@@ -1,6 +1,7 @@
 // The parameters of the selected nodes, made from their declarations alone.
 #pragma once
 #include <QScrollArea>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class ParameterPanel final : public QScrollArea {
   void subgraphRenamed(const QString& to);
   void nodeRenamed(const QString& from, const QString& to);
   void statusText(const QString& text);
+  /// A node of the graph that sweeps a parameter was made.
+  void swept(const QString& node);
 
  protected:
   void keyPressEvent(QKeyEvent* event) override;
@@ -48,9 +51,11 @@ class ParameterPanel final : public QScrollArea {
   void addParameters(QVBoxLayout& layout);
   QWidget* row(const ParameterDeclaration& parameter);
   void openMenu(const ParameterDeclaration& parameter, const QPoint& globalPos);
+  void sweep(const ParameterDeclaration& parameter, const Json& current,
+             const std::function<std::string(Document&, const Json&)>& change);
   Json valueOf(const std::string& node, const ParameterDeclaration& parameter) const;
   bool isSet(const std::string& node, const std::string& parameter) const;
-  std::vector<const ParameterDeclaration*> common() const;
+  std::vector<ParameterDeclaration> common() const;
   void set(const ParameterDeclaration& parameter, const Json& value);
   void reset(const ParameterDeclaration& parameter);
 

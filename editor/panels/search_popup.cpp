@@ -1,16 +1,56 @@
 #include "editor/panels/search_popup.h"
 
+#include <QApplication>
 #include <QKeyEvent>
 #include <QLabel>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QPainter>
 #include <QScreen>
+#include <QStyledItemDelegate>
 #include <QVBoxLayout>
+#include <algorithm>
 
 namespace rewardloom {
 namespace {
 
 constexpr std::size_t kMostRows = 200;
+constexpr int kDocRole = Qt::UserRole + 1;
+constexpr int kTitleRole = Qt::UserRole + 2;
+constexpr int kDetailRole = Qt::UserRole + 3;
+
+/// The title at the left, what tells more of it fainter at the right.
+class ResultDelegate final : public QStyledItemDelegate {
+ public:
+  using QStyledItemDelegate::QStyledItemDelegate;
+
+  void paint(QPainter* painter, const QStyleOptionViewItem& given,
+             const QModelIndex& index) const override {
+    QStyleOptionViewItem option = given;
+    initStyleOption(&option, index);
+    option.text.clear();
+    const QStyle* style = option.widget ? option.widget->style() : QApplication::style();
+    style->drawControl(QStyle::CE_ItemViewItem, &option, painter, option.widget);
+    const bool chosen = option.state & QStyle::State_Selected;
+    const QRect row = option.rect.adjusted(6, 0, -6, 0);
+    const QString title = index.data(kTitleRole).toString();
+    const QString detail = index.data(kDetailRole).toString();
+    const int left = std::min(option.fontMetrics.horizontalAdvance(title), row.width());
+    painter->setFont(option.font);
+    painter->setPen(option.palette.color(chosen ? QPalette::HighlightedText : QPalette::Text));
+    painter->drawText(row, Qt::AlignLeft | Qt::AlignVCenter,
+                      option.fontMetrics.elidedText(title, Qt::ElideRight, row.width()));
+    const QRect rest = row.adjusted(left + 16, 0, 0, 0);
+    if (rest.width() < 20) return;
+    if (!chosen) painter->setPen(option.palette.color(QPalette::PlaceholderText));
+    painter->drawText(rest, Qt::AlignRight | Qt::AlignVCenter,
+                      option.fontMetrics.elidedText(detail, Qt::ElideRight, rest.width()));
+  }
+
+  QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex&) const override {
+    return {option.rect.width(), option.fontMetrics.height() + 6};
+  }
+};
 
 }  // namespace
 
@@ -20,7 +60,8 @@ SearchPopup::SearchPopup(QWidget* parent)
       list_(new QListWidget(this)),
       doc_(new QLabel(this)) {
   setFrameShape(QFrame::StyledPanel);
-  setMinimumSize(460, 380);
+  setMinimumSize(560, 400);
+  resize(minimumSize());  // what places it asks before it is shown
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(8, 8, 8, 8);
   layout->addWidget(query_);
@@ -34,6 +75,8 @@ SearchPopup::SearchPopup(QWidget* parent)
   query_->installEventFilter(this);
   query_->setAccessibleName(tr("Search"));
   list_->setUniformItemSizes(true);
+  list_->setItemDelegate(new ResultDelegate(list_));
+  list_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   list_->setFocusPolicy(Qt::NoFocus);
   list_->setAccessibleName(tr("Results"));
   connect(query_, &QLineEdit::textChanged, this, &SearchPopup::refresh);
@@ -74,14 +117,17 @@ void SearchPopup::refresh() {
   const auto found = fuzzySearch(entries_, query_->text().trimmed());
   for (std::size_t i = 0; i < found.size() && i < kMostRows; ++i) {
     const SearchEntry& entry = *found[i];
-    QString text = entry.title;
-    if (entry.id != entry.title && !entry.id.isEmpty() && entry.id.contains(QChar('.'))) {
-      text += QStringLiteral("    ") + entry.id;
-    }
-    if (!entry.detail.isEmpty()) text += QStringLiteral("    ") + entry.detail;
-    auto* item = new QListWidgetItem(text, list_);
+    QStringList details;
+    const bool named = entry.idShown && entry.id.contains(QChar('.'));
+    if (named && entry.id != entry.title) details << entry.id;
+    if (!entry.detail.isEmpty()) details << entry.detail;
+    const QString detail = details.join(QStringLiteral("    "));
+    // The text is what assistive software reads.
+    auto* item = new QListWidgetItem(entry.title + QStringLiteral("    ") + detail, list_);
     item->setData(Qt::UserRole, entry.id);
-    item->setData(Qt::UserRole + 1, entry.doc);
+    item->setData(kDocRole, entry.doc);
+    item->setData(kTitleRole, entry.title);
+    item->setData(kDetailRole, detail);
   }
   list_->setCurrentRow(0);
   describe();
@@ -89,7 +135,7 @@ void SearchPopup::refresh() {
 
 void SearchPopup::describe() {
   const QListWidgetItem* item = list_->currentItem();
-  QString doc = item ? item->data(Qt::UserRole + 1).toString() : tr("nothing fits");
+  QString doc = item ? item->data(kDocRole).toString() : tr("nothing fits");
   if (doc.size() > 220) doc = doc.left(219) + QChar(0x2026);
   doc_->setText(doc);
 }

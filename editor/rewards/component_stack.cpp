@@ -1,12 +1,10 @@
 #include "editor/rewards/component_stack.h"
 
-#include <QMouseEvent>
-#include <QPainter>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "editor/rewards/quantile_fan.h"
+#include "editor/rewards/custom_plot.h"
 
 namespace rewardloom {
 namespace {
@@ -96,11 +94,38 @@ RewardParts rewardParts(
 }
 
 ComponentStack::ComponentStack(const Theme& theme, QWidget* parent)
-    : RewardView(theme, tr("Parts of the reward"), parent) {}
+    : CurveView(theme, tr("Parts of the reward"), parent), halo_(addGraph()), total_(addGraph()) {
+  plot().addLayer(QStringLiteral("total"), plot().layer(QStringLiteral("main")));
+  halo_->setLayer(QStringLiteral("total"));
+  total_->setLayer(QStringLiteral("total"));
+}
 
 void ComponentStack::setParts(RewardParts parts) {
   parts_ = std::move(parts);
+  for (; layers_.size() > parts_.parts.size(); layers_.pop_back()) {
+    plot().removeGraph(layers_.back().outer);
+    plot().removeGraph(layers_.back().inner);
+  }
+  while (layers_.size() < parts_.parts.size()) layers_.push_back({addGraph(), addGraph()});
+  for (const Layer& layer : layers_) {
+    layer.outer->setChannelFillGraph(parts_.additive ? layer.inner : nullptr);
+    layer.inner->setPen(Qt::NoPen);
+  }
+  dress();
   changed();
+}
+
+QString ComponentStack::notice() const {
+  if (parts_.iterations.empty()) return tr("nothing recorded yet");
+  return parts_.parts.empty() ? tr("this value has no recorded parts: reward.combine gives them")
+                              : QString();
+}
+
+AxisRange ComponentStack::across() const {
+  if (parts_.iterations.empty()) return {0, 1};
+  const AxisRange range{static_cast<double>(parts_.iterations.front()),
+                        static_cast<double>(parts_.iterations.back())};
+  return range.span() > 0 ? range : AxisRange{range.low - 0.5, range.low + 0.5};
 }
 
 std::size_t ComponentStack::shownIndex() const {
@@ -116,10 +141,7 @@ std::vector<LegendEntry> ComponentStack::legend() const {
   for (const RewardPart& part : parts_.parts) size += std::abs(part.means[at]);
   std::vector<LegendEntry> entries;
   entries.push_back(
-      {theme().text,
-       tr("total  %1").arg(parts_.total[at], 0, 'g', 4) +
-           (parts_.reason.isEmpty() ? QString() : QStringLiteral("  (%1)").arg(parts_.reason)),
-       Qt::SolidLine});
+      {theme().text, tr("total  %1").arg(parts_.total[at], 0, 'g', 4), Qt::SolidLine});
   for (std::size_t k = 0; k < parts_.parts.size(); ++k) {
     const RewardPart& part = parts_.parts[k];
     QString text = QStringLiteral("%1  %2").arg(part.name).arg(part.means[at], 0, 'g', 4);
@@ -132,136 +154,97 @@ std::vector<LegendEntry> ComponentStack::legend() const {
   return entries;
 }
 
-PlotAxes ComponentStack::axes(double legendHeight) const {
-  PlotAxes axes;
-  axes.area = QRectF(rect()).adjusted(kLeftMargin, 8 + std::min(legendHeight, height() / 2.0), -10,
-                                      -kBottomMargin);
-  axes.x = {static_cast<double>(parts_.iterations.front()),
-            static_cast<double>(parts_.iterations.back())};
-  if (axes.x.span() <= 0) axes.x = {axes.x.low - 0.5, axes.x.low + 0.5};
-  AxisRange y = AxisRange::none();
-  if (parts_.additive) y.hold(0);
-  for (std::size_t i = 0; i < parts_.iterations.size(); ++i) {
-    y.hold(parts_.total[i]);
-    double above = 0, below = 0;
-    for (const RewardPart& part : parts_.parts) {
-      if (!parts_.additive) y.hold(part.means[i]);
-      if (std::isfinite(part.means[i])) (part.means[i] > 0 ? above : below) += part.means[i];
-    }
-    if (!parts_.additive) continue;
-    y.hold(above);
-    y.hold(below);
+void ComponentStack::dress() {
+  for (std::size_t k = 0; k < layers_.size(); ++k) {
+    QColor color = seriesColor(k, theme());
+    layers_[k].outer->setPen(parts_.additive ? QPen(Qt::NoPen) : QPen(color, 1.6));
+    color.setAlpha(190);
+    layers_[k].outer->setBrush(parts_.additive ? QBrush(color) : QBrush());
   }
-  axes.y = y.padded();
-  return axes;
+  halo_->setPen(QPen(theme().canvas, 4));
+  total_->setPen(QPen(theme().text, 2));
 }
 
-void ComponentStack::drawStack(QPainter& painter, const PlotAxes& axes) const {
-  const std::size_t count = parts_.iterations.size();
-  std::vector<double> above, below, places;
-  eachPixelRange(count, axes.area.width(), [&](std::size_t from, std::size_t to) {
-    places.push_back(
-        axes.sx(static_cast<double>(parts_.iterations[from] + parts_.iterations[to - 1]) / 2));
-  });
-  above.assign(places.size(), 0);
-  below.assign(places.size(), 0);
-  for (std::size_t k = 0; k < parts_.parts.size(); ++k) {
-    QPolygonF outer, inner;
+double ComponentStack::meanOf(const std::vector<double>& values, std::size_t from,
+                              std::size_t to) const {
+  double sum = 0;
+  for (std::size_t i = from; i < to; ++i) {
+    if (std::isfinite(values[i])) sum += values[i];
+  }
+  return sum / static_cast<double>(to - from);
+}
+
+double ComponentStack::middle(std::size_t from, std::size_t to) const {
+  return static_cast<double>(parts_.iterations[from] + parts_.iterations[to - 1]) / 2;
+}
+
+void ComponentStack::fillStack(IndexRange rows, int pixels) {
+  std::vector<double> above, below;
+  for (std::size_t k = 0; k < layers_.size(); ++k) {
+    QVector<QCPGraphData> outer, inner;
     std::size_t column = 0;
-    eachPixelRange(count, axes.area.width(), [&](std::size_t from, std::size_t to) {
-      double sum = 0;
-      for (std::size_t i = from; i < to; ++i) {
-        if (std::isfinite(parts_.parts[k].means[i])) sum += parts_.parts[k].means[i];
-      }
-      const double value = sum / static_cast<double>(to - from);
+    eachPixelRange(rows, pixels, [&](std::size_t from, std::size_t to) {
+      above.resize(std::max(above.size(), column + 1));
+      below.resize(above.size());
+      const double value = meanOf(parts_.parts[k].means, from, to);
       double& base = value >= 0 ? above[column] : below[column];
-      inner << QPointF(places[column], axes.sy(base));
+      inner.append({middle(from, to), base});
       base += value;
-      outer << QPointF(places[column], axes.sy(base));
+      outer.append({middle(from, to), base});
       ++column;
     });
     // One iteration alone is a bar.
     if (outer.size() == 1) {
-      outer = {outer[0] - QPointF(20, 0), outer[0] + QPointF(20, 0)};
-      inner = {inner[0] - QPointF(20, 0), inner[0] + QPointF(20, 0)};
+      constexpr double half = 0.2;
+      outer = {{outer[0].key - half, outer[0].value}, {outer[0].key + half, outer[0].value}};
+      inner = {{inner[0].key - half, inner[0].value}, {inner[0].key + half, inner[0].value}};
     }
-    QPolygonF area = outer;
-    for (auto it = inner.crbegin(); it != inner.crend(); ++it) area << *it;
-    QColor fill = seriesColor(k, theme());
-    fill.setAlpha(190);
-    painter.setPen(Qt::NoPen);
-    painter.setBrush(fill);
-    painter.drawPolygon(area);
+    layers_[k].outer->data()->set(outer, true);
+    layers_[k].inner->data()->set(inner, true);
   }
 }
 
-void ComponentStack::drawLines(QPainter& painter, const PlotAxes& axes) const {
-  for (std::size_t k = 0; k < parts_.parts.size(); ++k) {
-    QPolygonF line;
-    for (std::size_t i = 0; i < parts_.iterations.size(); ++i) {
-      if (!std::isfinite(parts_.parts[k].means[i])) continue;
-      line << QPointF(axes.sx(static_cast<double>(parts_.iterations[i])),
-                      axes.sy(parts_.parts[k].means[i]));
-    }
-    painter.setPen(QPen(seriesColor(k, theme()), 1.6));
-    painter.drawPolyline(line);
+void ComponentStack::fillLines(IndexRange rows, int pixels) {
+  for (std::size_t k = 0; k < layers_.size(); ++k) {
+    const std::vector<double>& means = parts_.parts[k].means;
+    QVector<QCPGraphData> line;
+    eachPixelRange(rows, pixels, [&](std::size_t from, std::size_t to) {
+      double sum = 0;
+      int known = 0;
+      for (std::size_t i = from; i < to; ++i) {
+        if (!std::isfinite(means[i])) continue;
+        sum += means[i];
+        ++known;
+      }
+      if (known > 0) line.append({middle(from, to), sum / known});
+    });
+    layers_[k].outer->data()->set(line, true);
+    layers_[k].inner->data()->clear();
   }
 }
 
-void ComponentStack::drawPicture(QPainter& painter) const {
-  if (parts_.iterations.empty()) return drawNotice(painter, tr("nothing recorded yet"));
-  if (parts_.parts.empty()) {
-    return drawNotice(painter, tr("this value has no recorded parts: reward.combine gives them"));
-  }
-  const double room = width() - kLeftMargin - 10;
-  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
-  const PlotAxes frame = axes(legendHeight(painter, entries, room));
-  paintAxes(painter, frame, theme(), tr("iteration"));
-  painter.setClipRect(frame.area);
-  painter.setRenderHint(QPainter::Antialiasing);
+void ComponentStack::fill(const AxisRange& seen, int pixels) {
+  const auto placeOf = [](std::int64_t iteration) { return static_cast<double>(iteration); };
+  const IndexRange rows = seenRows(parts_.iterations, seen, placeOf);
   if (parts_.additive) {
-    drawStack(painter, frame);
+    fillStack(rows, pixels);
   } else {
-    drawLines(painter, frame);
+    fillLines(rows, pixels);
   }
-  QPolygonF total;
-  eachPixelRange(parts_.total.size(), frame.area.width(), [&](std::size_t from, std::size_t to) {
-    double sum = 0;
-    for (std::size_t i = from; i < to; ++i) sum += parts_.total[i];
-    total << QPointF(
-        frame.sx(static_cast<double>(parts_.iterations[from] + parts_.iterations[to - 1]) / 2),
-        frame.sy(sum / static_cast<double>(to - from)));
+  QVector<QCPGraphData> total;
+  eachPixelRange(rows, pixels, [&](std::size_t from, std::size_t to) {
+    total.append({middle(from, to), meanOf(parts_.total, from, to)});
   });
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(theme().canvas, 4));
-  painter.drawPolyline(total);
-  painter.setPen(QPen(theme().text, 2));
-  painter.drawPolyline(total);
-  painter.setRenderHint(QPainter::Antialiasing, false);
-  painter.setClipping(false);
-  paintLegend(painter, entries, {kLeftMargin, 4}, room, theme());
-}
-
-void ComponentStack::drawCursor(QPainter& painter) const {
-  const double room = width() - kLeftMargin - 10;
-  if (parts_.parts.empty() || parts_.iterations.empty() || !cursorIteration()) return;
-  const PlotAxes frame =
-      axes(legendHeight(painter, fittingLegend(painter, legend(), room, height()), room));
-  paintCursorLine(painter, frame, *cursorIteration(), theme());
-}
-
-void ComponentStack::mouseMoveEvent(QMouseEvent* event) {
-  std::int64_t iteration = 0;
-  if (parts_.iterations.empty()) return;
-  if (iterationUnder(axes(0), event->position().x(), iteration)) {
-    Q_EMIT iterationHovered(iteration);
+  halo_->data()->set(total, true);
+  total_->data()->set(total, true);
+  AxisRange upright = AxisRange::none();
+  if (parts_.additive) upright.hold(0);
+  for (const QCPGraphData& point : total) upright.hold(point.value);
+  for (const Layer& layer : layers_) {
+    for (const QCPGraphData& point : *layer.outer->data()) upright.hold(point.value);
   }
-}
-
-void ComponentStack::mouseReleaseEvent(QMouseEvent* event) {
-  std::int64_t iteration = 0;
-  if (parts_.iterations.empty()) return;
-  if (iterationUnder(axes(0), event->position().x(), iteration)) Q_EMIT iterationChosen(iteration);
+  upright = upright.padded();
+  plot().yAxis->setRange(upright.low, upright.high);
 }
 
 void ComponentStack::writeCsv(QTextStream& out) const {

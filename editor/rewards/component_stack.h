@@ -3,8 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "editor/rewards/plot_axes.h"
-#include "editor/rewards/reward_view.h"
+#include "editor/rewards/curve_view.h"
 #include "engine/graph/document.h"
 #include "engine/io/run_rows.h"
 
@@ -34,7 +33,7 @@ RewardParts rewardParts(
     const std::vector<std::pair<std::string, std::vector<HistogramRow>>>& columns,
     const GraphNode* node);
 
-class ComponentStack final : public RewardView {
+class ComponentStack final : public CurveView {
   Q_OBJECT
 
  public:
@@ -44,20 +43,29 @@ class ComponentStack final : public RewardView {
   void writeCsv(QTextStream& out) const override;
 
  protected:
-  void drawPicture(QPainter& painter) const override;
-  void drawCursor(QPainter& painter) const override;
-  bool picturesCursor() const override { return true; }
-  void mouseMoveEvent(QMouseEvent* event) override;
-  void mouseReleaseEvent(QMouseEvent* event) override;
+  QString notice() const override;
+  AxisRange across() const override;
+  void fill(const AxisRange& seen, int pixels) override;
+  void dress() override;
+  std::vector<LegendEntry> legend() const override;
+  Remark remark() const override { return {parts_.reason, {}}; }
 
  private:
-  std::vector<LegendEntry> legend() const;
-  PlotAxes axes(double legendHeight) const;
-  void drawStack(QPainter& painter, const PlotAxes& axes) const;
-  void drawLines(QPainter& painter, const PlotAxes& axes) const;
+  /// A part's share of the stack: from what stands below it to above it.
+  struct Layer {
+    QCPGraph* outer;
+    QCPGraph* inner;
+  };
   std::size_t shownIndex() const;
+  void fillStack(IndexRange rows, int pixels);
+  void fillLines(IndexRange rows, int pixels);
+  double meanOf(const std::vector<double>& values, std::size_t from, std::size_t to) const;
+  double middle(std::size_t from, std::size_t to) const;
 
   RewardParts parts_;
+  std::vector<Layer> layers_;
+  QCPGraph* halo_;  ///< keeps the total apart from what it crosses
+  QCPGraph* total_;
 };
 
 }  // namespace rewardloom

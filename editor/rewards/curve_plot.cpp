@@ -1,62 +1,77 @@
 #include "editor/rewards/curve_plot.h"
 
-#include <QMouseEvent>
-#include <QPainter>
-#include <QWheelEvent>
 #include <algorithm>
 #include <cmath>
 
+#include "editor/rewards/custom_plot.h"
 #include "editor/rewards/proxy_gold_plot.h"
-#include "editor/rewards/quantile_fan.h"
 
 namespace rewardloom {
-
 namespace {
 
 /// Fewer points than pixels: a line through them.
-void paintPoints(QPainter& painter, const MetricSeries& series, const PlotAxes& axes,
-                 const QColor& color) {
-  QPolygonF line;
-  for (const SeriesPoint& point : series.points()) {
-    const auto at = static_cast<double>(point.iteration);
-    if (at < axes.x.low - 1 || at > axes.x.high + 1 || !std::isfinite(point.value)) continue;
-    line << QPointF(axes.sx(at), axes.sy(point.value));
+void drawPoints(QCPGraph& graph, const MetricSeries& series, const AxisRange& seen,
+                const QColor& color, AxisRange& upright) {
+  const auto placeOf = [](const SeriesPoint& p) { return static_cast<double>(p.iteration); };
+  const IndexRange rows = seenRows(series.points(), seen, placeOf);
+  QVector<QCPGraphData> line;
+  line.reserve(static_cast<qsizetype>(rows.count()));
+  for (std::size_t i = rows.begin; i < rows.end; ++i) {
+    const SeriesPoint& point = series.points()[i];
+    if (!std::isfinite(point.value)) continue;
+    line.append({placeOf(point), point.value});
+    upright.hold(point.value);
   }
-  painter.setPen(QPen(color, 1.6));
-  painter.setBrush(Qt::NoBrush);
-  painter.setRenderHint(QPainter::Antialiasing);
-  painter.drawPolyline(line);
-  if (line.size() == 1) painter.drawEllipse(line[0], 2, 2);
-  painter.setRenderHint(QPainter::Antialiasing, false);
+  graph.setPen(QPen(color, 1.6));
+  graph.setAntialiased(true);
+  graph.setScatterStyle(line.size() == 1 ? QCPScatterStyle(QCPScatterStyle::ssDisc, 4)
+                                         : QCPScatterStyle());
+  graph.data()->set(line, true);
 }
 
-/// More points than pixels: from the least to the largest of each pixel.
-void paintColumns(QPainter& painter, const std::vector<SeriesColumn>& columns, const PlotAxes& axes,
-                  const QColor& color) {
-  QList<QLineF> lines;
-  lines.reserve(static_cast<qsizetype>(columns.size()));
-  double x = axes.area.left();
+/// More points than pixels: from the least to the largest of each pixel, up and down in turn.
+void drawExtremes(QCPGraph& graph, const MetricSeries& series, const AxisRange& seen, int pixels,
+                  const QColor& color, AxisRange& upright) {
+  const std::vector<SeriesColumn> columns = series.columns(seen.low, seen.high, pixels);
+  const double wide = seen.span() / pixels;
+  QVector<QCPGraphData> line;
+  line.reserve(2 * static_cast<qsizetype>(columns.size()));
+  double x = seen.low + wide / 2;
+  bool up = true;
   for (const SeriesColumn& column : columns) {
-    if (column.any) lines.append({x, axes.sy(column.low), x, axes.sy(column.high) - 1});
-    x += 1;
+    if (column.any) {
+      line.append({x, up ? column.low : column.high});
+      line.append({x, up ? column.high : column.low});
+      upright.hold(column.low);
+      upright.hold(column.high);
+      up = !up;
+    }
+    x += wide;
   }
-  painter.setPen(QPen(color, 0));
-  painter.drawLines(lines);
+  graph.setPen(QPen(color, 0));
+  graph.setAntialiased(false);
+  graph.setScatterStyle(QCPScatterStyle());
+  graph.data()->set(line, true);
 }
 
 }  // namespace
 
 CurvePlot::CurvePlot(const Theme& theme, QWidget* parent)
-    : RewardView(theme, tr("Metrics over iterations"), parent) {}
+    : CurveView(theme, tr("Metrics over iterations"), parent) {}
 
 void CurvePlot::setCurves(std::vector<Curve> curves) {
   curves_ = std::move(curves);
+  const int count = static_cast<int>(curves_.size());
+  while (plot().graphCount() > count) plot().removeGraph(plot().graphCount() - 1);
+  while (plot().graphCount() < count) addGraph()->setAdaptiveSampling(false);
   changed();
 }
 
-void CurvePlot::showAll() {
-  zoomed_.reset();
-  changed();
+QString CurvePlot::notice() const {
+  const bool any = std::any_of(curves_.begin(), curves_.end(), [](const Curve& curve) {
+    return curve.series && !curve.series->empty();
+  });
+  return any ? QString() : tr("choose metrics to draw");
 }
 
 std::vector<LegendEntry> CurvePlot::legend() const {
@@ -73,14 +88,7 @@ std::vector<LegendEntry> CurvePlot::legend() const {
   return entries;
 }
 
-QRectF CurvePlot::plot(double legendHeight) const {
-  // The legend stands above the plot, so that it never hides a curve.
-  return QRectF(rect()).adjusted(kLeftMargin, 8 + std::min(legendHeight, height() / 2.0), -10,
-                                 -kBottomMargin);
-}
-
 AxisRange CurvePlot::across() const {
-  if (zoomed_) return *zoomed_;
   AxisRange x = AxisRange::none();
   for (const Curve& curve : curves_) {
     if (!curve.series || curve.series->empty()) continue;
@@ -90,93 +98,26 @@ AxisRange CurvePlot::across() const {
   return x.low < x.high ? x : AxisRange{0, 1};
 }
 
-void CurvePlot::drawPicture(QPainter& painter) const {
-  const bool any = std::any_of(curves_.begin(), curves_.end(), [](const Curve& curve) {
-    return curve.series && !curve.series->empty();
-  });
-  if (!any) return drawNotice(painter, tr("choose metrics to draw"));
-  const double room = width() - kLeftMargin - 10;
-  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
-  PlotAxes frame;
-  frame.area = plot(legendHeight(painter, entries, room));
-  frame.x = across();
-  // Extremes per pixel, read once: they give the range and the drawing.
-  const int columns = std::max(1, static_cast<int>(frame.area.width()));
-  std::vector<std::vector<SeriesColumn>> extremes;
-  AxisRange y = AxisRange::none();
-  for (const Curve& curve : curves_) {
-    extremes.push_back(curve.series ? curve.series->columns(frame.x.low, frame.x.high, columns)
-                                    : std::vector<SeriesColumn>());
-    for (const SeriesColumn& column : extremes.back()) {
-      if (!column.any) continue;
-      y.hold(column.low);
-      y.hold(column.high);
-    }
-  }
-  frame.y = y.padded();
-  paintAxes(painter, frame, theme(), tr("iteration"));
-  painter.setClipRect(frame.area);
+void CurvePlot::fill(const AxisRange& seen, int pixels) {
+  AxisRange upright = AxisRange::none();
   for (std::size_t i = 0; i < curves_.size(); ++i) {
-    if (!curves_[i].series) continue;
-    if (frame.x.span() <= columns) {
-      paintPoints(painter, *curves_[i].series, frame, curves_[i].color);
+    const Curve& curve = curves_[i];
+    QCPGraph& graph = *plot().graph(static_cast<int>(i));
+    if (!curve.series) {
+      graph.data()->clear();
+    } else if (seen.span() <= pixels) {
+      drawPoints(graph, *curve.series, seen, curve.color, upright);
     } else {
-      paintColumns(painter, extremes[i], frame, curves_[i].color);
+      drawExtremes(graph, *curve.series, seen, pixels, curve.color, upright);
     }
   }
-  painter.setClipping(false);
-  paintLegend(painter, entries, {kLeftMargin, 4}, room, theme());
+  upright = upright.padded();
+  plot().yAxis->setRange(upright.low, upright.high);
 }
 
-void CurvePlot::drawCursor(QPainter& painter) const {
-  if (!cursorIteration() || curves_.empty()) return;
-  const double room = width() - kLeftMargin - 10;
-  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
-  const PlotAxes frame{plot(legendHeight(painter, entries, room)), across(), {0, 1}};
-  paintCursorLine(painter, frame, *cursorIteration(), theme());
+std::optional<std::int64_t> CurvePlot::iterationAt(double x) const {
+  return static_cast<std::int64_t>(std::floor(x));
 }
-
-std::int64_t CurvePlot::iterationAt(double x) const {
-  const PlotAxes frame{plot(0), across(), {0, 1}};
-  return static_cast<std::int64_t>(std::floor(frame.xAt(x)));
-}
-
-void CurvePlot::wheelEvent(QWheelEvent* event) {
-  const PlotAxes frame{plot(0), across(), {0, 1}};
-  const double at = frame.xAt(event->position().x());
-  const double factor = std::pow(0.85, event->angleDelta().y() / 120.0);
-  const double wide = std::max(2.0, frame.x.span() * factor);
-  const double share = (at - frame.x.low) / frame.x.span();
-  zoomed_ = AxisRange{at - wide * share, at + wide * (1 - share)};
-  changed();
-  event->accept();
-}
-
-void CurvePlot::mousePressEvent(QMouseEvent* event) {
-  last_ = event->position();
-  dragged_ = false;
-}
-
-void CurvePlot::mouseMoveEvent(QMouseEvent* event) {
-  if (event->buttons() & Qt::LeftButton) {
-    if (!dragged_ && (event->position() - last_).manhattanLength() < 4) return;
-    dragged_ = true;
-    const PlotAxes frame{plot(0), across(), {0, 1}};
-    const double by = (event->position().x() - last_.x()) / frame.area.width() * frame.x.span();
-    last_ = event->position();
-    zoomed_ = AxisRange{frame.x.low - by, frame.x.high - by};
-    changed();
-    return;
-  }
-  if (!curves_.empty()) Q_EMIT iterationHovered(iterationAt(event->position().x()));
-}
-
-void CurvePlot::mouseReleaseEvent(QMouseEvent* event) {
-  if (dragged_ || curves_.empty() || event->button() != Qt::LeftButton) return;
-  Q_EMIT iterationChosen(iterationAt(event->position().x()));
-}
-
-void CurvePlot::mouseDoubleClickEvent(QMouseEvent*) { showAll(); }
 
 void CurvePlot::writeCsv(QTextStream& out) const {
   out << "metric,iteration,value\n";

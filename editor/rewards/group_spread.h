@@ -2,9 +2,8 @@
 #pragma once
 #include <vector>
 
+#include "editor/rewards/curve_view.h"
 #include "editor/rewards/metric_series.h"
-#include "editor/rewards/plot_axes.h"
-#include "editor/rewards/reward_view.h"
 #include "engine/io/run_rows.h"
 
 namespace rewardloom {
@@ -23,7 +22,7 @@ std::vector<GroupSpreadPoint> groupSpread(const std::vector<HistogramRow>& rows)
 /// From a metric that gives the share of groups without signal: the spread itself is unknown.
 std::vector<GroupSpreadPoint> groupSpread(const MetricSeries& constantGroups);
 
-class GroupSpread final : public RewardView {
+class GroupSpread final : public CurveView {
   Q_OBJECT
 
  public:
@@ -33,17 +32,21 @@ class GroupSpread final : public RewardView {
   void writeCsv(QTextStream& out) const override;
 
  protected:
-  void drawPicture(QPainter& painter) const override;
-  void drawCursor(QPainter& painter) const override;
-  bool picturesCursor() const override { return true; }
-  void mouseMoveEvent(QMouseEvent* event) override;
-  void mouseReleaseEvent(QMouseEvent* event) override;
+  QString notice() const override;
+  AxisRange across() const override;
+  void fill(const AxisRange& seen, int pixels) override;
+  void dress() override;
+  std::vector<LegendEntry> legend() const override;
+  Remark remark() const override;
 
  private:
-  std::vector<LegendEntry> legend() const;
-  PlotAxes axes(double legendHeight) const;
+  bool spreadKnown() const;
 
   std::vector<GroupSpreadPoint> points_;
+  QCPGraph* low_;
+  QCPGraph* high_;
+  QCPGraph* mean_;
+  QCPGraph* noSignal_;
 };
 
 }  // namespace rewardloom

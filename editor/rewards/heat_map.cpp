@@ -7,11 +7,11 @@
 #include <cmath>
 #include <limits>
 
-#include "editor/rewards/plot_axes.h"
-
 namespace rewardloom {
 namespace {
 
+constexpr double kLeftMargin = 58;
+constexpr double kBottomMargin = 24;
 constexpr qsizetype kSmoothPoints = 400;
 constexpr std::size_t kShades = 1024;
 
@@ -56,10 +56,17 @@ const Shades& shades(bool dark) {
   return tables[dark ? 1 : 0];
 }
 
-QRgb shadeOf(float share, const Shades& table) {
-  if (share <= 0) return table[0];
-  const auto index = static_cast<std::size_t>(std::min(share, 1.0F) * (kShades - 1));
-  return table[std::max<std::size_t>(index, 1)];
+/// Places in the table of shades, 0 for what no value is in; written so that it is done eight at a
+/// time.
+std::array<int, HeatGrid::kBins> shadePlaces(const std::array<float, HeatGrid::kBins>& shares,
+                                             float brightest) {
+  const float scale = (kShades - 1) / brightest;
+  std::array<int, HeatGrid::kBins> places;
+  for (std::size_t b = 0; b < places.size(); ++b) {
+    const int least = shares[b] > 0 ? 1 : 0;
+    places[b] = std::max(least, static_cast<int>(std::min(shares[b] * scale, kShades - 1.0F)));
+  }
+  return places;
 }
 
 QString shortNumber(double value) { return QString::number(value, 'g', 4); }
@@ -67,44 +74,40 @@ QString shortNumber(double value) { return QString::number(value, 'g', 4); }
 }  // namespace
 
 std::size_t HeatGrid::set(const std::vector<HistogramRow>& rows) {
-  AxisRange range = AxisRange::none();
-  for (const HistogramRow& row : rows) {
-    if (row.distribution.count == 0) continue;
-    range.hold(row.distribution.min);
-    range.hold(row.distribution.max);
+  const auto markOf = [](const HistogramRow& row) {
+    const Distribution& d = row.distribution;
+    return Mark{row.iteration, d.count, d.mean, d.lo, d.hi};
+  };
+  std::size_t kept = 0;
+  while (kept < marks_.size() && kept < rows.size() && marks_[kept] == markOf(rows[kept])) ++kept;
+  // Most often there is only more: then the range of what was there is known.
+  const bool more = kept > 0 && kept == marks_.size();
+  AxisRange range = more ? range_ : AxisRange::none();
+  for (std::size_t i = more ? kept : 0; i < rows.size(); ++i) {
+    if (rows[i].distribution.count == 0) continue;
+    range.hold(rows[i].distribution.min);
+    range.hold(rows[i].distribution.max);
   }
+  range_ = range;
   if (range.empty()) {
     *this = HeatGrid();
     return 0;
   }
   if (range.low == range.high) range = {range.low - 0.5, range.high + 0.5};
-  std::size_t kept = 0;
-  const auto markOf = [](const HistogramRow& row) {
-    const Distribution& d = row.distribution;
-    return Mark{row.iteration, d.count, d.mean, d.lo, d.hi};
-  };
-  if (range.low == low_ && range.high == high_) {
-    while (kept < marks_.size() && kept < rows.size() && marks_[kept] == markOf(rows[kept])) ++kept;
-  }
-  // The last column alone may have been half written.
-  const bool restart = kept + 1 < marks_.size();
-  if (restart) used_ = {};
+  if (range.low != low_ || range.high != high_) kept = 0;
   iterations_.resize(kept);
   marks_.resize(kept);
   means_.resize(kept);
   peaks_.resize(kept);
-  shares_.resize(kept * kBins);
+  sums_.resize((kept + 1) * kBins, 0.0);
   low_ = range.low;
   high_ = range.high;
   for (std::size_t i = kept; i < rows.size(); ++i) {
     marks_.push_back(markOf(rows[i]));
     add(rows[i]);
-    const auto column = shares_.end() - kBins;
-    peaks_.push_back(*std::max_element(column, shares_.end()));
   }
-  for (std::size_t i = restart ? 0 : kept * kBins; i < shares_.size(); ++i) {
-    if (shares_[i] > 0) used_[i % kBins] = true;
-  }
+  // A bin that the sums of all columns have is one that some column has.
+  for (std::size_t bin = 0; bin < kBins; ++bin) used_[bin] = sums_[sums_.size() - kBins + bin] > 0;
   return kept;
 }
 
@@ -112,9 +115,16 @@ void HeatGrid::add(const HistogramRow& row) {
   const Distribution& d = row.distribution;
   iterations_.push_back(row.iteration);
   means_.push_back(d.mean);
-  const std::size_t start = shares_.size();
-  shares_.resize(start + kBins, 0.0F);
-  if (d.count == 0 || d.bins.empty()) return;
+  std::array<float, kBins> shares{};
+  if (d.count > 0 && !d.bins.empty()) spread(d, shares);
+  peaks_.push_back(*std::max_element(shares.begin(), shares.end()));
+  const std::size_t before = sums_.size() - kBins;
+  for (std::size_t bin = 0; bin < kBins; ++bin) {
+    sums_.push_back(sums_[before + bin] + static_cast<double>(shares[bin]));
+  }
+}
+
+void HeatGrid::spread(const Distribution& d, std::array<float, kBins>& shares) const {
   const double width = (d.hi - d.lo) / static_cast<double>(d.bins.size());
   const double scale = kBins / (high_ - low_);
   const auto toBin = [&](double value) {
@@ -128,7 +138,7 @@ void HeatGrid::add(const HistogramRow& row) {
     const int last = std::max(first, width > 0 ? toBin(std::nextafter(from + width, from)) : first);
     const float each = static_cast<float>(d.bins[b]) / static_cast<float>(d.count) /
                        static_cast<float>(last - first + 1);
-    for (int k = first; k <= last; ++k) shares_[start + static_cast<std::size_t>(k)] += each;
+    for (int k = first; k <= last; ++k) shares[static_cast<std::size_t>(k)] += each;
   }
 }
 
@@ -144,18 +154,18 @@ float HeatGrid::typicalPeak() const {
 }
 
 std::array<float, HeatGrid::kBins> HeatGrid::shareOf(std::size_t from, std::size_t to) const {
-  std::array<float, kBins> sum{};
-  for (std::size_t column = from; column < to; ++column) {
-    const float* shares = &shares_[column * kBins];
-    for (std::size_t bin = 0; bin < kBins; ++bin) sum[bin] += shares[bin];
+  std::array<float, kBins> means{};
+  const double each = to > from ? 1.0 / static_cast<double>(to - from) : 0.0;
+  const double* const before = &sums_[from * kBins];
+  const double* const until = &sums_[to * kBins];
+  for (std::size_t bin = 0; bin < kBins; ++bin) {
+    means[bin] = static_cast<float>((until[bin] - before[bin]) * each);
   }
-  const float each = to > from ? 1.0F / static_cast<float>(to - from) : 0.0F;
-  for (float& share : sum) share *= each;
-  return sum;
+  return means;
 }
 
 HeatMap::HeatMap(const Theme& theme, QWidget* parent)
-    : RewardView(theme, tr("Distribution over iterations"), parent) {}
+    : PaintedView(theme, tr("Distribution over iterations"), parent) {}
 
 void HeatMap::setRows(const std::vector<HistogramRow>& rows) {
   const std::size_t kept = std::min(grid_.set(rows), rows_.size());
@@ -184,32 +194,42 @@ int HeatMap::thickness() const {
 
 /// One pixel across for each pixel of the plot, or for each column where they are fewer: several
 /// columns in one pixel are averaged, none is left out.
-QImage HeatMap::cells(int width) const {
+const QImage& HeatMap::cells(int width) const {
+  // Rows of the picture are far apart in memory: a few columns at a time are put together first.
+  constexpr std::size_t kTogether = 16;
   const std::size_t columns = grid_.iterations().size();
   const auto across = std::min<std::size_t>(columns, static_cast<std::size_t>(std::max(width, 1)));
-  QImage image(static_cast<int>(across), HeatGrid::kBins, QImage::Format_RGB32);
+  const QSize size(static_cast<int>(across), HeatGrid::kBins);
+  if (cells_.size() != size) cells_ = QImage(size, QImage::Format_RGB32);
   const Shades& table = shades(theme().dark);
-  image.fill(table[0]);
   const int reach = thickness();
   const float brightest = grid_.typicalPeak();
-  const auto stride = static_cast<std::size_t>(image.bytesPerLine()) / sizeof(QRgb);
-  auto* pixels = reinterpret_cast<QRgb*>(image.bits());
-  for (std::size_t x = 0; x < across; ++x) {
-    const std::size_t from = x * columns / across;
-    const std::size_t to = std::max(from + 1, (x + 1) * columns / across);
-    const auto shares = grid_.shareOf(from, to);
-    for (int b = 0; b < HeatGrid::kBins; ++b) {
-      const float share = shares[static_cast<std::size_t>(b)];
-      if (share <= 0) continue;
-      const QRgb color = shadeOf(share / brightest, table);
-      const int low = std::max(0, b - reach);
-      const int high = std::min(HeatGrid::kBins - 1, b + reach);
-      for (int k = low; k <= high; ++k) {
-        pixels[static_cast<std::size_t>(HeatGrid::kBins - 1 - k) * stride + x] = color;
+  auto* const pixels = reinterpret_cast<QRgb*>(cells_.bits());
+  const auto stride = static_cast<std::size_t>(cells_.bytesPerLine()) / sizeof(QRgb);
+  std::array<std::array<QRgb, kTogether>, HeatGrid::kBins> block;
+  for (std::size_t left = 0; left < across; left += kTogether) {
+    const std::size_t count = std::min(kTogether, across - left);
+    for (auto& row : block) row.fill(table[0]);
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t from = (left + k) * columns / across;
+      const std::size_t to = std::max(from + 1, (left + k + 1) * columns / across);
+      const auto places = shadePlaces(grid_.shareOf(from, to), brightest);
+      for (int b = 0; b < HeatGrid::kBins; ++b) {
+        const int place = places[static_cast<std::size_t>(b)];
+        if (place == 0) continue;
+        const QRgb color = table[static_cast<std::size_t>(place)];
+        const int low = std::max(0, b - reach);
+        const int high = std::min(HeatGrid::kBins - 1, b + reach);
+        for (int at = low; at <= high; ++at) {
+          block[static_cast<std::size_t>(HeatGrid::kBins - 1 - at)][k] = color;
+        }
       }
     }
+    for (std::size_t y = 0; y < block.size(); ++y) {
+      std::copy_n(block[y].begin(), count, pixels + y * stride + left);
+    }
   }
-  return image;
+  return cells_;
 }
 
 QRectF HeatMap::plot() const {
@@ -228,6 +248,11 @@ std::size_t HeatMap::columnAt(double x) const {
   return static_cast<std::size_t>(std::clamp(std::floor(share * count), 0.0, count - 1));
 }
 
+double HeatMap::valueY(double value) const {
+  const QRectF area = plot();
+  return area.bottom() - (value - grid_.low()) / (grid_.high() - grid_.low()) * area.height();
+}
+
 double HeatMap::valueAt(double y) const {
   const double share = std::clamp((plot().bottom() - y) / plot().height(), 0.0, 1.0);
   return grid_.low() + share * (grid_.high() - grid_.low());
@@ -238,8 +263,7 @@ QPointF HeatMap::placeOf(std::int64_t iteration, double value) const {
   if (list.empty()) return {};
   const auto it = std::lower_bound(list.begin(), list.end(), iteration);
   const auto column = static_cast<std::size_t>(std::min(it - list.begin(), std::ssize(list) - 1));
-  const PlotAxes axes{plot(), {0, 1}, {grid_.low(), grid_.high()}};
-  return {columnX(column), axes.sy(value)};
+  return {columnX(column), valueY(value)};
 }
 
 void HeatMap::drawMeans(QPainter& painter, const QRectF& area) const {
@@ -248,7 +272,6 @@ void HeatMap::drawMeans(QPainter& painter, const QRectF& area) const {
   const auto across =
       std::min<std::size_t>(columns, static_cast<std::size_t>(std::max(area.width(), 1.0)));
   QPolygonF line;
-  const PlotAxes axes{area, {0, 1}, {grid_.low(), grid_.high()}};
   for (std::size_t x = 0; x < across; ++x) {
     const std::size_t from = x * columns / across;
     const std::size_t to = std::max(from + 1, (x + 1) * columns / across);
@@ -260,7 +283,7 @@ void HeatMap::drawMeans(QPainter& painter, const QRectF& area) const {
       ++count;
     }
     if (count == 0) continue;
-    line << QPointF((columnX(from) + columnX(to - 1)) / 2, axes.sy(sum / count));
+    line << QPointF((columnX(from) + columnX(to - 1)) / 2, valueY(sum / count));
   }
   if (line.size() < kSmoothPoints) {
     painter.setRenderHint(QPainter::Antialiasing);
@@ -291,12 +314,11 @@ void HeatMap::drawPicture(QPainter& painter) const {
   painter.drawRect(area);
   const QFontMetricsF metrics(painter.font());
   const double height = metrics.height();
-  const PlotAxes axes{area, {0, 1}, {grid_.low(), grid_.high()}};
   const int rows = std::clamp(static_cast<int>(area.height() / (height * 2.2)), 2, 6);
   const std::vector<double> ticks = axisTicks(grid_.low(), grid_.high(), rows);
   const double step = ticks.size() > 1 ? ticks[1] - ticks[0] : 1;
   for (const double tick : ticks) {
-    painter.drawText(QRectF(0, axes.sy(tick) - height / 2, area.left() - 6, height),
+    painter.drawText(QRectF(0, valueY(tick) - height / 2, area.left() - 6, height),
                      Qt::AlignRight | Qt::AlignVCenter, tickText(tick, step));
   }
   const auto& list = grid_.iterations();
@@ -304,12 +326,18 @@ void HeatMap::drawPicture(QPainter& painter) const {
   const double titleLeft = area.right() - metrics.horizontalAdvance(title) - 4;
   painter.drawText(QRectF(titleLeft, area.bottom() + 4, area.right() - titleLeft, height),
                    Qt::AlignRight, title);
-  const double room = titleLeft - area.left();
-  const int marks = std::clamp(static_cast<int>(room / 80), 1, 8);
-  for (int i = 0; i < marks; ++i) {
-    const auto column = static_cast<std::size_t>(i) * list.size() / static_cast<std::size_t>(marks);
-    painter.drawText(QRectF(columnX(column) - 40, area.bottom() + 4, 80, height), Qt::AlignHCenter,
-                     QString::number(list[column]));
+  const int marks = std::clamp(static_cast<int>((titleLeft - area.left()) / 80), 1, 8);
+  std::vector<double> round =
+      axisTicks(static_cast<double>(list.front()), static_cast<double>(list.back()), marks);
+  if (round.empty()) round = {static_cast<double>(list.front())};
+  for (const double tick : round) {
+    const auto at = std::lower_bound(list.begin(), list.end(), std::llround(std::ceil(tick)));
+    if (at == list.end()) break;
+    const QString text = QString::number(*at);
+    const double half = metrics.horizontalAdvance(text) / 2 + 2;
+    const double x = columnX(static_cast<std::size_t>(at - list.begin()));
+    if (tick != std::floor(tick) || x + half > titleLeft) continue;
+    painter.drawText(QRectF(x - half, area.bottom() + 4, 2 * half, height), Qt::AlignHCenter, text);
   }
 }
 

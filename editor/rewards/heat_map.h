@@ -4,7 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "editor/rewards/reward_view.h"
+#include "editor/rewards/painted_view.h"
+#include "editor/rewards/plot_axes.h"
 #include "engine/io/run_rows.h"
 
 namespace rewardloom {
@@ -31,7 +32,8 @@ class HeatGrid {
   double high() const { return high_; }
   /// Share of the column's values in a bin, 0..1.
   float share(std::size_t column, int bin) const {
-    return shares_[column * kBins + static_cast<std::size_t>(bin)];
+    const double* const before = &sums_[column * kBins + static_cast<std::size_t>(bin)];
+    return static_cast<float>(before[kBins] - before[0]);
   }
   /// Means of the shares of columns [from, to), all bins.
   std::array<float, kBins> shareOf(std::size_t from, std::size_t to) const;
@@ -49,18 +51,22 @@ class HeatGrid {
     bool operator==(const Mark&) const = default;
   };
   void add(const HistogramRow& row);
+  void spread(const Distribution& distribution, std::array<float, kBins>& shares) const;
 
   std::vector<std::int64_t> iterations_;
   std::vector<Mark> marks_;
-  std::vector<float> shares_;
+  /// Of all columns before this one, and before none: what columns that share a pixel have in
+  /// common is a difference, however many they are.
+  std::vector<double> sums_;
   std::vector<double> means_;
   std::vector<float> peaks_;  ///< the largest share of each column
   std::array<bool, kBins> used_{};
+  AxisRange range_;  ///< of all values, as recorded
   double low_ = 0;
   double high_ = 1;
 };
 
-class HeatMap final : public RewardView {
+class HeatMap final : public PaintedView {
   Q_OBJECT
 
  public:
@@ -87,16 +93,18 @@ class HeatMap final : public RewardView {
 
  private:
   QRectF plot() const;
-  QImage cells(int width) const;
+  const QImage& cells(int width) const;
   void drawMeans(QPainter& painter, const QRectF& area) const;
   int thickness() const;
   double columnX(std::size_t column) const;
   std::size_t columnAt(double x) const;
+  double valueY(double value) const;
   double valueAt(double y) const;
   QRectF brushRect() const;
 
   HeatGrid grid_;
   std::vector<HistogramRow> rows_;
+  mutable QImage cells_;  ///< keeps its memory
   std::optional<QPointF> pressed_;
   std::optional<QRectF> drag_;
   std::optional<HeatRegion> region_;

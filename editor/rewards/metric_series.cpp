@@ -49,6 +49,12 @@ void MetricSeries::clear() {
 }
 
 std::size_t MetricSeries::lowerBound(double iteration) const {
+  // Most metrics have a value at every iteration: then there is nothing to search for.
+  const auto count = static_cast<std::int64_t>(points_.size());
+  if (count > 0 && last() - first() + 1 == count) {
+    const double place = std::ceil(iteration) - static_cast<double>(first());
+    return static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(count)));
+  }
   const auto it = std::lower_bound(
       points_.begin(), points_.end(), iteration,
       [](const SeriesPoint& point, double x) { return static_cast<double>(point.iteration) < x; });

@@ -1,8 +1,9 @@
-// From values to places on the screen, and the frame, ticks and titles around a drawing.
+// Ranges of values, round numbers in them, and which points share a pixel.
 #pragma once
-#include <QPainter>
-#include <QRectF>
+#include <QColor>
 #include <QString>
+#include <algorithm>
+#include <cstddef>
 #include <vector>
 
 #include "editor/theme.h"
@@ -27,43 +28,36 @@ std::vector<double> axisTicks(double low, double high, int count);
 /// As few digits as tell neighbouring ticks apart.
 QString tickText(double tick, double step);
 
-struct PlotAxes {
-  QRectF area;
-  AxisRange x;
-  AxisRange y;
-  double sx(double value) const { return area.left() + (value - x.low) / x.span() * area.width(); }
-  double sy(double value) const {
-    return area.bottom() - (value - y.low) / y.span() * area.height();
-  }
-  double xAt(double place) const { return x.low + (place - area.left()) / area.width() * x.span(); }
-  double yAt(double place) const {
-    return y.low + (area.bottom() - place) / area.height() * y.span();
-  }
-};
-
-inline constexpr double kLeftMargin = 58;
-inline constexpr double kBottomMargin = 24;
-
-/// Grid lines, tick texts left and below, and the frame.
-void paintAxes(QPainter& painter, const PlotAxes& axes, const Theme& theme,
-               const QString& below = {});
-/// Tick texts of another scale on the right side.
-void paintRightAxis(QPainter& painter, const PlotAxes& axes, const QColor& color);
-
-/// Entries in rows above a plot: a mark of that colour and a text. Returns the height it took.
-struct LegendEntry {
-  QColor color;
-  QString text;
-  Qt::PenStyle line = Qt::SolidLine;
-};
-/// The first entries, as many as leave most of a view's height to the plot.
-std::vector<LegendEntry> fittingLegend(const QPainter& painter, std::vector<LegendEntry> entries,
-                                       double width, double viewHeight);
-double legendHeight(const QPainter& painter, const std::vector<LegendEntry>& entries, double width);
-void paintLegend(QPainter& painter, const std::vector<LegendEntry>& entries, QPointF topLeft,
-                 double width, const Theme& theme);
-
 /// One colour per curve or part, told apart by people with any of the three common deficiencies.
 QColor seriesColor(std::size_t index, const Theme& theme);
+
+struct IndexRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  std::size_t count() const { return end - begin; }
+};
+
+/// The rows whose place is inside a range, and one on either side, so that lines lead out of it.
+/// `rows` are in the order of `placeOf(row)`.
+template <class Rows, class Place>
+IndexRange seenRows(const Rows& rows, const AxisRange& seen, Place placeOf) {
+  const auto before = [&](const auto& row, double x) { return placeOf(row) < x; };
+  const auto after = [&](double x, const auto& row) { return x < placeOf(row); };
+  auto first = std::lower_bound(rows.begin(), rows.end(), seen.low, before);
+  auto last = std::upper_bound(first, rows.end(), seen.high, after);
+  if (first != rows.begin()) --first;
+  if (last != rows.end()) ++last;
+  return {static_cast<std::size_t>(first - rows.begin()),
+          static_cast<std::size_t>(last - rows.begin())};
+}
+
+/// Calls `take(begin, end)` with index ranges that share a pixel: none is left out.
+template <class Take>
+void eachPixelRange(IndexRange rows, int pixels, Take take) {
+  const std::size_t across = std::min(rows.count(), static_cast<std::size_t>(std::max(pixels, 1)));
+  for (std::size_t i = 0; i < across; ++i) {
+    take(rows.begin + i * rows.count() / across, rows.begin + (i + 1) * rows.count() / across);
+  }
+}
 
 }  // namespace rewardloom

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "editor/rewards/run_data.h"
+#include "editor/rewards/series_box.h"
 
 namespace rewardloom {
 namespace {
@@ -19,9 +20,9 @@ constexpr double kClearlyWorse = 1.25;
 ProxyGoldPanel::ProxyGoldPanel(const Theme& theme, QWidget* parent)
     : QWidget(parent),
       plot_(new ProxyGoldPlot(theme, this)),
-      proxy_(new QComboBox(this)),
-      gold_(new QComboBox(this)),
-      kl_(new QComboBox(this)),
+      proxy_(new SeriesBox(this)),
+      gold_(new SeriesBox(this)),
+      kl_(new SeriesBox(this)),
       rootKl_(new QToolButton(this)) {
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(4, 4, 4, 4);
@@ -88,7 +89,7 @@ void ProxyGoldPanel::fillChoices() {
   if (known_ != 0 && names.size() == known_) return;
   known_ = names.size();
   pairs_ = proxy_gold_pairs(names);
-  QStringList items{tr("automatic")};
+  QStringList items{tr("none")};
   for (const std::string& name : names) items << QString::fromStdString(name);
   const auto fill = [&](QComboBox* box, const std::string& wanted) {
     box->clear();
@@ -160,10 +161,14 @@ void ProxyGoldPanel::draw() {
     take(shown_.kl, drawn.kl);
   }
   const auto tell = [&](QComboBox* box, const std::string& name) {
-    box->setItemText(0, name.empty()
-                            ? tr("automatic")
-                            : tr("%1 (automatic)").arg(shortName(name).section(QChar('/'), -1)));
-    box->setItemData(0, QString::fromStdString(name), Qt::ToolTipRole);
+    const QString last = shortName(name).section(QChar('/'), -1);
+    box->setItemText(0, name.empty() ? tr("none") : tr("%1 (auto)").arg(last));
+    box->setItemData(0, last, SeriesBox::kShortText);
+    box->setItemData(0,
+                     name.empty()
+                         ? tr("Chosen automatically: there is none yet")
+                         : tr("Chosen automatically: %1").arg(QString::fromStdString(name)),
+                     Qt::ToolTipRole);
   };
   tell(proxy_, shown_.proxy);
   tell(gold_, shown_.gold);

@@ -1,17 +1,13 @@
 #include "editor/rewards/proxy_gold_plot.h"
 
-#include <QMouseEvent>
-#include <QPainter>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "editor/rewards/quantile_fan.h"
+#include "editor/rewards/custom_plot.h"
 
 namespace rewardloom {
 namespace {
-
-constexpr double kRightMargin = 58;
 
 double latest(const std::vector<CurvePoint>& points, std::optional<std::int64_t> at) {
   if (points.empty()) return std::numeric_limits<double>::quiet_NaN();
@@ -40,7 +36,26 @@ std::vector<CurvePoint> curvePoints(const MetricSeries& series) {
 }
 
 ProxyGoldPlot::ProxyGoldPlot(const Theme& theme, QWidget* parent)
-    : RewardView(theme, tr("Proxy against gold"), parent) {}
+    : CurveView(theme, tr("Proxy against gold"), parent),
+      stretch_(new QCPItemRect(&plot())),
+      peakLine_(new QCPItemStraightLine(&plot())),
+      proxy_(addStrand(true)),
+      gold_(addStrand(false)),
+      peak_(addGraph()) {
+  stretch_->setLayer(QStringLiteral("grid"));
+  peakLine_->setLayer(QStringLiteral("grid"));
+  stretch_->setPen(Qt::NoPen);
+  // From the bottom to the top, whatever the axis shows.
+  for (QCPItemPosition* corner : {stretch_->topLeft, stretch_->bottomRight}) {
+    corner->setTypeY(QCPItemPosition::ptAxisRectRatio);
+  }
+  peak_->setLineStyle(QCPGraph::lsNone);
+}
+
+ProxyGoldPlot::Strand ProxyGoldPlot::addStrand(bool right) {
+  QCPGraph* values = right ? addRightGraph() : addGraph();
+  return {values, new QCPCurve(values->keyAxis(), values->valueAxis())};
+}
 
 void ProxyGoldPlot::setData(ProxyGoldData data) {
   data_ = std::move(data);
@@ -53,7 +68,7 @@ void ProxyGoldPlot::setData(ProxyGoldData data) {
 
 void ProxyGoldPlot::setAcross(Across across) {
   across_ = across;
-  changed();
+  showAll();
 }
 
 QString ProxyGoldPlot::verdict() const {
@@ -70,7 +85,7 @@ QString ProxyGoldPlot::verdict() const {
       .arg(f.gold_now, 0, 'g', 3);
 }
 
-double ProxyGoldPlot::place(std::int64_t iteration) const {
+double ProxyGoldPlot::placeOf(std::int64_t iteration) const {
   if (across_ == Across::iterations) return static_cast<double>(iteration);
   const auto after =
       std::upper_bound(data_.kl.begin(), data_.kl.end(), iteration,
@@ -83,33 +98,34 @@ std::vector<ProxyGoldPlot::Spot> ProxyGoldPlot::spots(const std::vector<CurvePoi
   const std::vector<double> means = moving_means(points, smoothing_window(points.size()));
   std::vector<Spot> list;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    const double x = place(points[i].iteration);
+    const double x = placeOf(points[i].iteration);
     if (!std::isfinite(x) || !std::isfinite(points[i].value)) continue;
     list.push_back({points[i].iteration, x, points[i].value, means[i]});
   }
   return list;
 }
 
-ProxyGoldPlot::Frame ProxyGoldPlot::frame(double legendHeight) const {
-  Frame f;
-  f.gold.area = QRectF(rect()).adjusted(kLeftMargin, 8 + std::min(legendHeight, height() / 2.0),
-                                        -kRightMargin, -kBottomMargin);
-  f.proxy.area = f.gold.area;
+QString ProxyGoldPlot::notice() const {
+  if (data_.proxy.empty() || data_.gold.empty()) {
+    return tr("choose a reward that is trained on and one that is only measured");
+  }
+  if (across_ == Across::rootKl && data_.kl.empty()) {
+    return tr("choose a divergence (KL) to draw over its square root");
+  }
+  return {};
+}
+
+AxisRange ProxyGoldPlot::across() const {
   AxisRange x = AxisRange::none();
-  const auto upright = [&](const std::vector<CurvePoint>& points) {
-    AxisRange y = AxisRange::none();
-    for (const CurvePoint& point : points) {
-      y.hold(point.value);
-      x.hold(place(point.iteration));
-    }
-    return y.padded();
-  };
-  f.gold.y = upright(data_.gold);
-  f.proxy.y = upright(data_.proxy);
-  if (x.empty()) x = {0, 1};
-  if (x.span() <= 0) x = {x.low - 0.5, x.low + 0.5};
-  f.gold.x = f.proxy.x = x;
-  return f;
+  for (const auto* points : {&data_.gold, &data_.proxy}) {
+    for (const CurvePoint& point : *points) x.hold(placeOf(point.iteration));
+  }
+  if (x.empty()) return {0, 1};
+  return x.span() > 0 ? x : AxisRange{x.low - 0.5, x.low + 0.5};
+}
+
+QString ProxyGoldPlot::acrossTitle() const {
+  return across_ == Across::iterations ? tr("iteration") : QStringLiteral("√KL");
 }
 
 std::vector<LegendEntry> ProxyGoldPlot::legend() const {
@@ -125,123 +141,101 @@ std::vector<LegendEntry> ProxyGoldPlot::legend() const {
       entry(goldColor(), tr("gold (left)"), data_.names.gold, data_.gold, Qt::SolidLine));
   entries.push_back(
       entry(proxyColor(), tr("proxy (right)"), data_.names.proxy, data_.proxy, Qt::DashLine));
-  if (finding_ && finding_->suspect) {
-    entries.push_back({theme().error, verdict(), Qt::SolidLine});
-  } else if (finding_) {
-    entries.push_back({theme().faintText, verdict(), Qt::DotLine});
-  }
   return entries;
 }
 
-void ProxyGoldPlot::drawSpots(QPainter& painter, const PlotAxes& axes,
-                              const std::vector<Spot>& spots, const QColor& color,
-                              Qt::PenStyle line) const {
-  // Faint: every value. Strong: the moving mean, which is what the finding is about.
+CurveView::Remark ProxyGoldPlot::remark() const {
+  return {verdict(), finding_ && finding_->suspect ? theme().error : theme().faintText};
+}
+
+void ProxyGoldPlot::dress() {
+  dressStrand(proxy_, proxyColor(), Qt::DashLine);
+  dressStrand(gold_, goldColor(), Qt::SolidLine);
+  plot().yAxis2->setTickLabelColor(proxyColor());
+  QColor shade = theme().error;
+  shade.setAlpha(theme().dark ? 46 : 34);
+  stretch_->setBrush(shade);
+  peak_->setScatterStyle(
+      QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(theme().canvas, 1.5), goldColor(), 10));
+}
+
+void ProxyGoldPlot::dressStrand(const Strand& strand, const QColor& color, Qt::PenStyle line) {
   QColor faint = color;
   faint.setAlpha(90);
-  QPolygonF means;
-  if (across_ == Across::rootKl) {
-    painter.setPen(Qt::NoPen);
-    painter.setBrush(faint);
-    for (const Spot& spot : spots) {
-      painter.drawEllipse(QPointF(axes.sx(spot.x), axes.sy(spot.y)), 2.2, 2.2);
-    }
-    painter.setBrush(Qt::NoBrush);
-    for (const Spot& spot : spots) means << QPointF(axes.sx(spot.x), axes.sy(spot.mean));
-  } else {
-    QPolygonF values;
-    QList<QLineF> extremes;
-    eachPixelRange(spots.size(), axes.area.width(), [&](std::size_t from, std::size_t to) {
+  strand.values->setPen(QPen(faint, 1));
+  strand.means->setPen(QPen(color, 2.2, line));
+}
+
+AxisRange ProxyGoldPlot::fillStrand(const Strand& strand, const std::vector<Spot>& spots,
+                                    const AxisRange& seen, int pixels) {
+  const bool inOrder = across_ == Across::iterations;
+  const auto rows = inOrder ? seenRows(spots, seen, [](const Spot& spot) { return spot.x; })
+                            : IndexRange{0, spots.size()};
+  QVector<QCPGraphData> values;
+  QVector<QCPCurveData> means;
+  AxisRange upright = AxisRange::none();
+  const auto mean = [&](double x, double y) {
+    means.append({static_cast<double>(means.size()), x, y});
+  };
+  if (inOrder) {
+    eachPixelRange(rows, pixels, [&](std::size_t from, std::size_t to) {
       AxisRange y = AxisRange::none();
-      double mean = 0;
+      double sum = 0;
       for (std::size_t i = from; i < to; ++i) {
         y.hold(spots[i].y);
-        mean += spots[i].mean;
+        sum += spots[i].mean;
       }
-      const double x = axes.sx((spots[from].x + spots[to - 1].x) / 2);
-      if (to - from == 1)
-        values << QPointF(x, axes.sy(y.low));
-      else
-        extremes << QLineF(x, axes.sy(y.low), x, axes.sy(y.high));
-      means << QPointF(x, axes.sy(mean / static_cast<double>(to - from)));
+      const double x = (spots[from].x + spots[to - 1].x) / 2;
+      values.append({x, y.low});
+      if (to - from > 1) values.append({x, y.high});
+      mean(x, sum / static_cast<double>(to - from));
+      upright.hold(y.low);
+      upright.hold(y.high);
     });
-    painter.setPen(QPen(faint, 1));
-    painter.drawPolyline(values);
-    painter.drawLines(extremes);
-  }
-  painter.setPen(QPen(color, 2.2, line));
-  painter.drawPolyline(means);
-  if (means.size() == 1) painter.drawEllipse(means[0], 2, 2);
-}
-
-void ProxyGoldPlot::drawFinding(QPainter& painter, const Frame& f) const {
-  if (!finding_) return;
-  const double peak = place(finding_->peak);
-  const double until = place(finding_->until);
-  if (!std::isfinite(peak)) return;
-  const double x = f.gold.sx(peak);
-  if (finding_->suspect && std::isfinite(until)) {
-    QColor shade = theme().error;
-    shade.setAlpha(theme().dark ? 46 : 34);
-    QRectF region(QPointF(x, f.gold.area.top()), QPointF(f.gold.sx(until), f.gold.area.bottom()));
-    painter.fillRect(region.normalized(), shade);
-  }
-  painter.setPen(QPen(finding_->suspect ? theme().error : theme().faintText, 1.2, Qt::DotLine));
-  painter.drawLine(QPointF(x, f.gold.area.top()), QPointF(x, f.gold.area.bottom()));
-}
-
-void ProxyGoldPlot::drawPicture(QPainter& painter) const {
-  if (data_.proxy.empty() || data_.gold.empty()) {
-    return drawNotice(painter, tr("choose a reward that is trained on and one that is only "
-                                  "measured"));
-  }
-  if (across_ == Across::rootKl && data_.kl.empty()) {
-    return drawNotice(painter, tr("choose a divergence (KL) to draw over its square root"));
-  }
-  const double room = width() - kLeftMargin - 10;
-  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
-  const Frame f = frame(legendHeight(painter, entries, room));
-  paintAxes(painter, f.gold, theme(),
-            across_ == Across::iterations ? tr("iteration") : QStringLiteral("√KL"));
-  paintRightAxis(painter, f.proxy, proxyColor());
-  painter.setClipRect(f.gold.area);
-  painter.setRenderHint(QPainter::Antialiasing);
-  drawFinding(painter, f);
-  drawSpots(painter, f.proxy, spots(data_.proxy), proxyColor(), Qt::DashLine);
-  drawSpots(painter, f.gold, spots(data_.gold), goldColor(), Qt::SolidLine);
-  if (finding_) {
-    const double x = place(finding_->peak);
-    if (std::isfinite(x)) {
-      painter.setPen(QPen(theme().canvas, 1.5));
-      painter.setBrush(goldColor());
-      painter.drawEllipse(QPointF(f.gold.sx(x), f.gold.sy(finding_->gold_at_peak)), 5, 5);
-      painter.setBrush(Qt::NoBrush);
+  } else {
+    for (const Spot& spot : spots) {
+      values.append({spot.x, spot.y});
+      mean(spot.x, spot.mean);
+      if (spot.x >= seen.low && spot.x <= seen.high) upright.hold(spot.y);
     }
   }
-  painter.setRenderHint(QPainter::Antialiasing, false);
-  painter.setClipping(false);
-  paintLegend(painter, entries, {kLeftMargin, 4}, room, theme());
+  // Over a divergence, which goes up and down, values are dots: a line would only be in the way.
+  const bool dots = !inOrder || values.size() == 1;
+  strand.values->setLineStyle(dots ? QCPGraph::lsNone : QCPGraph::lsLine);
+  strand.values->setScatterStyle(dots ? QCPScatterStyle(QCPScatterStyle::ssDisc, 4.4)
+                                      : QCPScatterStyle());
+  strand.values->setAntialiased(values.size() <= pixels);
+  strand.values->data()->set(values, inOrder);
+  strand.means->data()->set(means, true);
+  return upright.padded();
 }
 
-void ProxyGoldPlot::drawCursor(QPainter& painter) const {
-  const double room = width() - kLeftMargin - 10;
-  if (!cursorIteration() || data_.gold.empty() || data_.proxy.empty()) return;
-  const double x = place(*cursorIteration());
-  if (!std::isfinite(x)) return;
-  const Frame f =
-      frame(legendHeight(painter, fittingLegend(painter, legend(), room, height()), room));
-  const double at = f.gold.sx(x);
-  if (at < f.gold.area.left() || at > f.gold.area.right()) return;
-  painter.setPen(QPen(theme().selection, 1.5));
-  painter.drawLine(QPointF(at, f.gold.area.top()), QPointF(at, f.gold.area.bottom()));
+void ProxyGoldPlot::fillFinding() {
+  const double peak = finding_ ? placeOf(finding_->peak) : std::nan("");
+  const double until = finding_ ? placeOf(finding_->until) : std::nan("");
+  const bool placed = std::isfinite(peak);
+  peakLine_->setVisible(placed);
+  stretch_->setVisible(placed && finding_->suspect && std::isfinite(until));
+  peak_->data()->clear();
+  if (!placed) return;
+  peakLine_->setPen(QPen(finding_->suspect ? theme().error : theme().faintText, 1.2, Qt::DotLine));
+  peakLine_->point1->setCoords(peak, 0);
+  peakLine_->point2->setCoords(peak, 1);
+  stretch_->topLeft->setCoords(std::min(peak, until), 0);
+  stretch_->bottomRight->setCoords(std::max(peak, until), 1);
+  peak_->addData(peak, finding_->gold_at_peak);
 }
 
-std::optional<std::int64_t> ProxyGoldPlot::iterationNear(QPointF at) const {
-  if (data_.gold.empty() || data_.proxy.empty()) return std::nullopt;
-  const Frame f = frame(0);
-  if (at.x() < f.gold.area.left() || at.x() > f.gold.area.right()) return std::nullopt;
-  const double x = f.gold.xAt(at.x());
-  if (across_ == Across::iterations) return static_cast<std::int64_t>(std::lround(x));
+void ProxyGoldPlot::fill(const AxisRange& seen, int pixels) {
+  const AxisRange gold = fillStrand(gold_, spots(data_.gold), seen, pixels);
+  const AxisRange proxy = fillStrand(proxy_, spots(data_.proxy), seen, pixels);
+  plot().yAxis->setRange(gold.low, gold.high);
+  plot().yAxis2->setRange(proxy.low, proxy.high);
+  fillFinding();
+}
+
+std::optional<std::int64_t> ProxyGoldPlot::iterationAt(double x) const {
+  if (across_ == Across::iterations) return std::llround(x);
   std::optional<std::int64_t> best;
   double distance = std::numeric_limits<double>::max();
   for (std::size_t i = 0; i < data_.kl.size(); ++i) {
@@ -251,14 +245,6 @@ std::optional<std::int64_t> ProxyGoldPlot::iterationNear(QPointF at) const {
     best = data_.kl[i].iteration;
   }
   return best;
-}
-
-void ProxyGoldPlot::mouseMoveEvent(QMouseEvent* event) {
-  if (const auto iteration = iterationNear(event->position())) Q_EMIT iterationHovered(*iteration);
-}
-
-void ProxyGoldPlot::mouseReleaseEvent(QMouseEvent* event) {
-  if (const auto iteration = iterationNear(event->position())) Q_EMIT iterationChosen(*iteration);
 }
 
 void ProxyGoldPlot::writeCsv(QTextStream& out) const {

@@ -5,10 +5,12 @@
 #include <optional>
 #include <vector>
 
+#include "editor/rewards/curve_view.h"
 #include "editor/rewards/metric_series.h"
-#include "editor/rewards/plot_axes.h"
-#include "editor/rewards/reward_view.h"
 #include "engine/io/proxy_gold.h"
+
+class QCPCurve;
+class QCPItemRect;
 
 namespace rewardloom {
 
@@ -25,7 +27,7 @@ QString shortName(const std::string& name);
 
 std::vector<CurvePoint> curvePoints(const MetricSeries& series);
 
-class ProxyGoldPlot final : public RewardView {
+class ProxyGoldPlot final : public CurveView {
   Q_OBJECT
 
  public:
@@ -41,11 +43,17 @@ class ProxyGoldPlot final : public RewardView {
   void writeCsv(QTextStream& out) const override;
 
  protected:
-  void drawPicture(QPainter& painter) const override;
-  void drawCursor(QPainter& painter) const override;
-  bool picturesCursor() const override { return true; }
-  void mouseMoveEvent(QMouseEvent* event) override;
-  void mouseReleaseEvent(QMouseEvent* event) override;
+  QString notice() const override;
+  AxisRange across() const override;
+  void fill(const AxisRange& seen, int pixels) override;
+  void dress() override;
+  std::vector<LegendEntry> legend() const override;
+  Remark remark() const override;
+  bool overIterations() const override { return across_ == Across::iterations; }
+  QString acrossTitle() const override;
+  /// NaN where the divergence is not known.
+  double placeOf(std::int64_t iteration) const override;
+  std::optional<std::int64_t> iterationAt(double x) const override;
 
  private:
   struct Spot {
@@ -54,26 +62,29 @@ class ProxyGoldPlot final : public RewardView {
     double y = 0;
     double mean = 0;
   };
-  struct Frame {
-    PlotAxes gold;
-    PlotAxes proxy;
+  /// Faint: every value. Strong: the moving mean, which is what the finding is about.
+  struct Strand {
+    QCPGraph* values;
+    QCPCurve* means;
   };
+  Strand addStrand(bool right);
   std::vector<Spot> spots(const std::vector<CurvePoint>& points) const;
-  /// The abscissa of an iteration; NaN where the divergence is not known.
-  double place(std::int64_t iteration) const;
-  Frame frame(double legendHeight) const;
-  std::vector<LegendEntry> legend() const;
-  void drawFinding(QPainter& painter, const Frame& frame) const;
-  void drawSpots(QPainter& painter, const PlotAxes& axes, const std::vector<Spot>& spots,
-                 const QColor& color, Qt::PenStyle line) const;
+  AxisRange fillStrand(const Strand& strand, const std::vector<Spot>& spots, const AxisRange& seen,
+                       int pixels);
+  void dressStrand(const Strand& strand, const QColor& color, Qt::PenStyle line);
+  void fillFinding();
   QColor goldColor() const { return seriesColor(0, theme()); }
   QColor proxyColor() const { return seriesColor(1, theme()); }
-  std::optional<std::int64_t> iterationNear(QPointF at) const;
 
   ProxyGoldData data_;
   Across across_ = Across::iterations;
   std::optional<Overoptimisation> finding_;
   std::vector<double> rootKl_;  ///< of data_.kl, moving means
+  QCPItemRect* stretch_;
+  QCPItemStraightLine* peakLine_;
+  Strand proxy_;
+  Strand gold_;
+  QCPGraph* peak_;
 };
 
 }  // namespace rewardloom

@@ -1,28 +1,19 @@
 #include "editor/rewards/quantile_fan.h"
 
-#include <QMouseEvent>
-#include <QPainter>
 #include <algorithm>
 #include <cmath>
 
+#include "editor/rewards/custom_plot.h"
+
 namespace rewardloom {
 
-bool iterationUnder(const PlotAxes& axes, double x, std::int64_t& iteration) {
-  if (x < axes.area.left() || x > axes.area.right()) return false;
-  iteration = static_cast<std::int64_t>(std::lround(axes.xAt(x)));
-  return true;
-}
-
-void paintCursorLine(QPainter& painter, const PlotAxes& axes, std::int64_t iteration,
-                     const Theme& theme) {
-  const double x = axes.sx(static_cast<double>(iteration));
-  if (x < axes.area.left() || x > axes.area.right()) return;
-  painter.setPen(QPen(theme.selection, 1.5));
-  painter.drawLine(QPointF(x, axes.area.top()), QPointF(x, axes.area.bottom()));
-}
-
 QuantileFan::QuantileFan(const Theme& theme, QWidget* parent)
-    : RewardView(theme, tr("Quantiles over iterations"), parent) {}
+    : CurveView(theme, tr("Quantiles over iterations"), parent) {
+  for (QCPGraph*& graph : quantiles_) graph = addGraph();
+  // From the outside in: each upper line is filled down to its lower one.
+  for (std::size_t q = 0; q < 3; ++q) quantiles_[6 - q]->setChannelFillGraph(quantiles_[q]);
+  mean_ = addGraph();
+}
 
 void QuantileFan::setRows(const std::vector<HistogramRow>& rows) {
   points_.clear();
@@ -32,6 +23,12 @@ void QuantileFan::setRows(const std::vector<HistogramRow>& rows) {
   }
   changed();
 }
+
+QString QuantileFan::notice() const {
+  return points_.empty() ? tr("nothing recorded yet") : QString();
+}
+
+AxisRange QuantileFan::across() const { return iterationsOf(points_); }
 
 const QuantileFan::Point* QuantileFan::pointAt(std::int64_t iteration) const {
   const auto after =
@@ -64,83 +61,45 @@ std::vector<LegendEntry> QuantileFan::legend() const {
   return entries;
 }
 
-PlotAxes QuantileFan::axes(double legendHeight) const {
-  PlotAxes axes;
-  axes.area = QRectF(rect()).adjusted(kLeftMargin, 8 + std::min(legendHeight, height() / 2.0), -10,
-                                      -kBottomMargin);
-  AxisRange y = AxisRange::none();
-  for (const Point& point : points_) {
-    for (const double q : point.quantiles) y.hold(q);
-    y.hold(point.mean);
+void QuantileFan::dress() {
+  QColor band = theme().selection;
+  band.setAlpha(55);
+  for (std::size_t q = 0; q < 3; ++q) {
+    quantiles_[q]->setPen(Qt::NoPen);
+    quantiles_[6 - q]->setPen(Qt::NoPen);
+    quantiles_[6 - q]->setBrush(band);
   }
-  axes.y = y.padded();
-  axes.x = {static_cast<double>(points_.front().iteration),
-            static_cast<double>(points_.back().iteration)};
-  if (axes.x.span() <= 0) axes.x = {axes.x.low - 0.5, axes.x.low + 0.5};
-  return axes;
+  quantiles_[3]->setPen(QPen(theme().text, 1.8));
+  mean_->setPen(QPen(seriesColor(0, theme()), 1.4, Qt::DashLine));
 }
 
-void QuantileFan::drawPicture(QPainter& painter) const {
-  if (points_.empty()) return drawNotice(painter, tr("nothing recorded yet"));
-  const double room = width() - kLeftMargin - 10;
-  const std::vector<LegendEntry> entries = fittingLegend(painter, legend(), room, height());
-  const PlotAxes frame = axes(legendHeight(painter, entries, room));
-  paintAxes(painter, frame, theme(), tr("iteration"));
-  painter.setClipRect(frame.area);
-  painter.setRenderHint(QPainter::Antialiasing);
-  std::array<QPolygonF, 7> lines;
-  QPolygonF mean;
-  eachPixelRange(points_.size(), frame.area.width(), [&](std::size_t from, std::size_t to) {
+void QuantileFan::fill(const AxisRange& seen, int pixels) {
+  const auto placeOf = [](const Point& p) { return static_cast<double>(p.iteration); };
+  const IndexRange rows = seenRows(points_, seen, placeOf);
+  std::array<QVector<QCPGraphData>, 7> lines;
+  QVector<QCPGraphData> mean;
+  AxisRange upright = AxisRange::none();
+  eachPixelRange(rows, pixels, [&](std::size_t from, std::size_t to) {
     // Where several iterations share a pixel, its quantiles are their means.
     Point sum;
     for (std::size_t i = from; i < to; ++i) {
       for (std::size_t q = 0; q < 7; ++q) sum.quantiles[q] += points_[i].quantiles[q];
+      upright.hold(points_[i].quantiles.front());
+      upright.hold(points_[i].quantiles.back());
+      upright.hold(points_[i].mean);
       sum.mean += points_[i].mean;
     }
     const auto n = static_cast<double>(to - from);
-    const double x =
-        frame.sx(static_cast<double>(points_[from].iteration + points_[to - 1].iteration) / 2);
-    for (std::size_t q = 0; q < 7; ++q) lines[q] << QPointF(x, frame.sy(sum.quantiles[q] / n));
-    mean << QPointF(x, frame.sy(sum.mean / n));
+    const double x = (placeOf(points_[from]) + placeOf(points_[to - 1])) / 2;
+    for (std::size_t q = 0; q < 7; ++q) lines[q].append({x, sum.quantiles[q] / n});
+    mean.append({x, sum.mean / n});
   });
-  painter.setPen(Qt::NoPen);
-  QColor band = theme().selection;
-  band.setAlpha(55);
-  painter.setBrush(band);
-  for (std::size_t q = 0; q < 3; ++q) {
-    QPolygonF area = lines[q];
-    for (auto it = lines[6 - q].crbegin(); it != lines[6 - q].crend(); ++it) area << *it;
-    painter.drawPolygon(area);
-  }
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(theme().text, 1.8));
-  painter.drawPolyline(lines[3]);
-  painter.setPen(QPen(seriesColor(0, theme()), 1.4, Qt::DashLine));
-  painter.drawPolyline(mean);
-  if (mean.size() == 1) painter.drawEllipse(mean[0], 2, 2);
-  painter.setRenderHint(QPainter::Antialiasing, false);
-  painter.setClipping(false);
-  paintLegend(painter, entries, {kLeftMargin, 4}, room, theme());
-}
-
-void QuantileFan::drawCursor(QPainter& painter) const {
-  const double room = width() - kLeftMargin - 10;
-  if (points_.empty() || !cursorIteration()) return;
-  const PlotAxes frame =
-      axes(legendHeight(painter, fittingLegend(painter, legend(), room, height()), room));
-  paintCursorLine(painter, frame, *cursorIteration(), theme());
-}
-
-void QuantileFan::mouseMoveEvent(QMouseEvent* event) {
-  std::int64_t iteration = 0;
-  if (points_.empty() || !iterationUnder(axes(0), event->position().x(), iteration)) return;
-  Q_EMIT iterationHovered(iteration);
-}
-
-void QuantileFan::mouseReleaseEvent(QMouseEvent* event) {
-  std::int64_t iteration = 0;
-  if (points_.empty() || !iterationUnder(axes(0), event->position().x(), iteration)) return;
-  Q_EMIT iterationChosen(iteration);
+  for (std::size_t q = 0; q < 7; ++q) quantiles_[q]->data()->set(lines[q], true);
+  mean_->data()->set(mean, true);
+  mean_->setScatterStyle(mean.size() == 1 ? QCPScatterStyle(QCPScatterStyle::ssDisc, 4)
+                                          : QCPScatterStyle());
+  upright = upright.padded();
+  plot().yAxis->setRange(upright.low, upright.high);
 }
 
 void QuantileFan::writeCsv(QTextStream& out) const {

@@ -14,51 +14,18 @@ RewardView::RewardView(const Theme& theme, const QString& name, QWidget* parent)
 
 void RewardView::setTheme(const Theme& theme) {
   theme_ = theme;
-  changed();
+  themeChanged();
 }
 
 void RewardView::setCursorIteration(std::optional<std::int64_t> iteration) {
   if (cursor_ == iteration) return;
   cursor_ = iteration;
-  if (picturesCursor()) picture_ = QImage();
-  update();
-}
-
-void RewardView::changed() {
-  picture_ = QImage();
-  update();
-}
-
-void RewardView::resizeEvent(QResizeEvent* event) {
-  picture_ = QImage();
-  QWidget::resizeEvent(event);
+  cursorMoved();
 }
 
 void RewardView::leaveEvent(QEvent* event) {
   QWidget::leaveEvent(event);
   Q_EMIT hoverEnded();
-}
-
-void RewardView::paintEvent(QPaintEvent*) {
-  const double ratio = devicePixelRatioF();
-  if (picture_.isNull() || picture_.devicePixelRatio() != ratio) {
-    picture_ = QImage(size() * ratio, QImage::Format_RGB32);
-    picture_.setDevicePixelRatio(ratio);
-    picture_.fill(theme_.canvas);
-    QPainter painter(&picture_);
-    painter.setFont(font());
-    drawPicture(painter);
-  }
-  QPainter painter(this);
-  painter.drawImage(QPointF(0, 0), picture_);
-  drawCursor(painter);
-}
-
-void RewardView::draw(QPainter& painter) const {
-  painter.setFont(font());
-  painter.fillRect(rect(), theme_.canvas);
-  drawPicture(painter);
-  drawCursor(painter);
 }
 
 void RewardView::drawNotice(QPainter& painter, const QString& text) const {

@@ -10,10 +10,11 @@
 #include <QLineEdit>
 #include <QListWidget>
 #include <QMenu>
+#include <QPushButton>
 #include <QSlider>
 #include <QSplitter>
+#include <QStyledItemDelegate>
 #include <QTabWidget>
-#include <QToolButton>
 #include <algorithm>
 
 #include "editor/rewards/run_places.h"
@@ -24,6 +25,21 @@ namespace rewardloom {
 namespace {
 
 constexpr QSize kUnseenSize(900, 420);
+
+/// The style draws boxes darker than the window: on a dark one they would not be seen.
+QColor boxOutline(const QColor& text) { return text.darker(140); }
+
+class MetricDelegate final : public QStyledItemDelegate {
+ public:
+  using QStyledItemDelegate::QStyledItemDelegate;
+
+ protected:
+  void initStyleOption(QStyleOptionViewItem* option, const QModelIndex& index) const override {
+    QStyledItemDelegate::initStyleOption(option, index);
+    const QColor text = option->palette.color(QPalette::Text);
+    if (text.lightness() > 127) option->palette.setColor(QPalette::Window, boxOutline(text));
+  }
+};
 
 QString fileName(const QString& view) { return view.toLower().replace(QChar(' '), QChar('-')); }
 
@@ -114,11 +130,12 @@ RewardsDock::RewardsDock(const Theme& theme, QWidget* parent)
   connect(metricFilter_, &QLineEdit::textChanged, this, &RewardsDock::filterMetrics);
   metrics_->setAccessibleName(tr("Metrics"));
   metrics_->setUniformItemSizes(true);
+  metrics_->setItemDelegate(new MetricDelegate(metrics_));
   addView(runViews_, curves, plot_, tr("Metrics"));
   split->addWidget(portViews_);
   split->addWidget(runViews_);
   split->addWidget(samples_);
-  split->setSizes({420, 460, 540});
+  split->setSizes({490, 450, 480});
   for (int i = 0; i < split->count(); ++i) split->setStretchFactor(i, 1);
   metrics_->setMinimumHeight(24);
 
@@ -146,7 +163,14 @@ RewardsDock::RewardsDock(const Theme& theme, QWidget* parent)
   connect(samples_, &SamplesPanel::iterationChosen, this, &RewardsDock::setCursor);
   connect(portViews_, &QTabWidget::currentChanged, this, &RewardsDock::drawAll);
   connect(runViews_, &QTabWidget::currentChanged, this, &RewardsDock::drawAll);
+  outlineBoxes();
   active_ = heat_;
+}
+
+void RewardsDock::outlineBoxes() {
+  QPalette palette = this->palette();
+  if (theme_.dark) palette.setColor(QPalette::Window, boxOutline(theme_.text));
+  for (QCheckBox* box : {follow_, onlyStep_}) box->setPalette(palette);
 }
 
 QWidget* RewardsDock::topBar() {
@@ -172,10 +196,8 @@ QWidget* RewardsDock::topBar() {
   onlyStep_->setText(tr("Its rollouts only"));
   onlyStep_->setToolTip(tr("Lists the rollouts of the slider's iteration alone"));
   row->addWidget(onlyStep_);
-  auto* files = new QToolButton(bar);
-  files->setText(tr("Export"));
+  auto* files = new QPushButton(tr("Export"), bar);
   files->setToolTip(tr("Views as PNG, SVG or CSV"));
-  files->setPopupMode(QToolButton::InstantPopup);
   auto* menu = new QMenu(files);
   menu->addAction(tr("This view..."), this, &RewardsDock::exportView);
   menu->addAction(tr("All views..."), this, [this] { exportAllViews(); });
@@ -230,6 +252,7 @@ void RewardsDock::showEvent(QShowEvent* event) {
 
 void RewardsDock::setTheme(const Theme& theme) {
   theme_ = theme;
+  outlineBoxes();
   for (const auto& [name, view] : views_) view->setTheme(theme);
   samples_->setTheme(theme);
   showProblems();

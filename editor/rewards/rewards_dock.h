@@ -68,6 +68,7 @@ class RewardsDock final : public QWidget {
 
  private:
   QWidget* topBar();
+  void outlineBoxes();
   void addView(QTabWidget* tabs, QWidget* page, RewardView* view, const QString& name);
   void refresh();
   void refreshChoices();

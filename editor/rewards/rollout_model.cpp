@@ -38,7 +38,9 @@ double meanOf(const Json& list) {
 }
 
 /// What identifies a rollout is no measure of it.
-bool isMeasure(const std::string& key) { return key != "batch" && key != "tokens"; }
+bool isMeasure(const std::string& key) {
+  return key != "batch" && key != "tokens" && key != "token_texts";
+}
 
 }  // namespace
 

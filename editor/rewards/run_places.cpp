@@ -22,21 +22,6 @@ std::vector<std::string> partsOf(const std::string& path) {
 
 std::string withoutBranch(const std::string& part) { return part.substr(0, part.find('[')); }
 
-/// The subgraphs that a node may run: its own, its body, those of its phases.
-std::vector<std::string> bodiesOf(const Document& document, const GraphNode& node) {
-  std::vector<std::string> bodies;
-  if (const auto own = node.subgraph()) bodies.emplace_back(*own);
-  const auto collect = [&](const Json& json, const auto& self) -> void {
-    if (json.is_string() && document.subgraph(json.get<std::string>())) {
-      bodies.push_back(json.get<std::string>());
-    }
-    if (!json.is_structured()) return;
-    for (const Json& inner : json) self(inner, self);
-  };
-  collect(node.params, collect);
-  return bodies;
-}
-
 std::optional<RunPlace> resolve(const Document& document, const Scope& scope,
                                 const std::vector<std::string>& parts, std::size_t at) {
   if (at >= parts.size()) return std::nullopt;
@@ -57,6 +42,20 @@ std::optional<RunPlace> resolve(const Document& document, const Scope& scope,
 }
 
 }  // namespace
+
+std::vector<std::string> bodiesOf(const Document& document, const GraphNode& node) {
+  std::vector<std::string> bodies;
+  if (const auto own = node.subgraph()) bodies.emplace_back(*own);
+  const auto collect = [&](const Json& json, const auto& self) -> void {
+    if (json.is_string() && document.subgraph(json.get<std::string>())) {
+      bodies.push_back(json.get<std::string>());
+    }
+    if (!json.is_structured()) return;
+    for (const Json& inner : json) self(inner, self);
+  };
+  collect(node.params, collect);
+  return bodies;
+}
 
 std::optional<RunPlace> placeInDocument(const Document& document, const std::string& path) {
   return resolve(document, {}, partsOf(path), 0);

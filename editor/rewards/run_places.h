@@ -19,4 +19,7 @@ struct RunPlace {
 /// the document has no such node, as after an edit.
 std::optional<RunPlace> placeInDocument(const Document& document, const std::string& path);
 
+/// The subgraphs that a node may run: its own, its body, those of its phases.
+std::vector<std::string> bodiesOf(const Document& document, const GraphNode& node);
+
 }  // namespace rewardloom

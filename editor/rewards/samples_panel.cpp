@@ -293,7 +293,8 @@ void SamplesPanel::showTokens(const Rollout& rollout) {
   const SampleRow chosen{rollout.iteration, key_.node, key_.port, rollout.row, rollout.data};
   const std::vector<SampleRow> rows = data_->samplesOfRow(rollout.iteration, rollout.row);
   const SampleRow* tokens = rowWithTokens(rows);
-  if (tokens && !texts_) {
+  const bool told = tokens && tokens->data.find("\"token_texts\":") != std::string::npos;
+  if (tokens && !told && !texts_) {
     texts_ = learnTokenTexts(data_->samples({tokens->node, tokens->port, {}}, {}, kLearnedFrom));
   }
   tokens_->setTable(tokenTable(chosen, rows, texts_.value_or(TokenTexts())));

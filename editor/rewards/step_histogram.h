@@ -2,12 +2,14 @@
 #pragma once
 #include <optional>
 
-#include "editor/rewards/reward_view.h"
+#include "editor/rewards/curve_view.h"
 #include "engine/io/run_rows.h"
+
+class QCPBars;
 
 namespace rewardloom {
 
-class StepHistogram final : public RewardView {
+class StepHistogram final : public CurveView {
   Q_OBJECT
 
  public:
@@ -16,14 +18,23 @@ class StepHistogram final : public RewardView {
   void writeCsv(QTextStream& out) const override;
 
  protected:
-  void drawPicture(QPainter& painter) const override;
-  void drawCursor(QPainter&) const override {}
-  void mouseMoveEvent(QMouseEvent* event) override;
+  QString notice() const override;
+  AxisRange across() const override;
+  void fill(const AxisRange& seen, int pixels) override;
+  void dress() override;
+  std::vector<LegendEntry> legend() const override;
+  Remark remark() const override;
+  bool overIterations() const override { return false; }
+  QString acrossTitle() const override { return {}; }
+  double placeOf(std::int64_t) const override;
+  std::optional<std::int64_t> iterationAt(double) const override { return std::nullopt; }
 
  private:
-  QRectF plot(const QFontMetricsF& metrics) const;
+  void tellBin(QPointF at, QPoint onScreen);
+  double binWidth() const;
 
   std::optional<HistogramRow> row_;
+  QCPBars* bars_;
 };
 
 }  // namespace rewardloom

@@ -208,8 +208,8 @@ int SvgDevice::metric(PaintDeviceMetric metric) const {
     case PdmDepth: return 24;
     case PdmDevicePixelRatio: return 1;
     case PdmDevicePixelRatioScaled: return static_cast<int>(devicePixelRatioFScale());
+    default: return QPaintDevice::metric(metric);  // newer versions of Qt ask for more
   }
-  return 0;
 }
 
 QByteArray SvgDevice::svg() const {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "editor/rewards/series_box.h"
 #include "engine/core/json.h"
 
 namespace rewardloom {
@@ -45,8 +46,27 @@ QString characterText(char32_t c) {
   return c == U'\n' ? QString(QChar(0x21b5)) : QString::fromUcs4(&c, 1);
 }
 
-/// Texts of tokens where they can be told: by what was learned, else one character each and at most
-/// an end besides, else their ids.
+/// What a token says, with what leaves no mark made visible.
+QString visibleText(QString text) {
+  if (!text.isEmpty() && text.trimmed().isEmpty()) text.replace(QChar(' '), QChar(0x2423));
+  return text.replace(QChar('\n'), QChar(0x21b5))
+      .replace(QChar('\t'), QChar(0x21e5))
+      .replace(QChar('\r'), QChar(0x240d));
+}
+
+/// As the run recorded them; a token without a text is its id.
+std::vector<QString> recordedTexts(const Json& ids, const Json& recorded) {
+  std::vector<QString> texts;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const bool known = recorded[i].is_string() && !recorded[i].get<std::string>().empty();
+    texts.push_back(known ? visibleText(QString::fromStdString(recorded[i].get<std::string>()))
+                          : QStringLiteral("#%1").arg(ids[i].get<qint64>()));
+  }
+  return texts;
+}
+
+/// Texts of tokens where a run of an earlier version lets them be told: by what was learned, else
+/// one character each and at most an end besides, else their ids.
 std::vector<QString> tokenTexts(const QString& completion, const Json& ids,
                                 const TokenTexts& learned) {
   std::vector<QString> texts;
@@ -163,8 +183,12 @@ TokenTable tokenTable(const SampleRow& chosen, const std::vector<SampleRow>& sam
   for (const SampleRow& row : sameRow) {
     const Json data = Json::parse(row.data, nullptr, false);
     if (!data.is_object() || !sameAnswer(own, data)) continue;
-    if (table.tokens.empty() && data.contains("tokens")) {
-      table.tokens = tokenTexts(completion, data["tokens"], texts);
+    if (table.ids.empty() && data.contains("tokens") && data["tokens"].is_array()) {
+      const Json& ids = data["tokens"];
+      const Json recorded = data.value("token_texts", Json());
+      const bool told = recorded.is_array() && recorded.size() == ids.size();
+      table.tokens = told ? recordedTexts(ids, recorded) : tokenTexts(completion, ids, texts);
+      table.ids = ids.get<std::vector<std::int64_t>>();
     }
     for (const auto& [key, value] : data.items()) {
       if (!isMain(row, key)) continue;
@@ -179,9 +203,8 @@ TokenTable tokenTable(const SampleRow& chosen, const std::vector<SampleRow>& sam
                                     [](const TokenQuantity& q) { return q.perToken(); });
   if (table.tokens.empty() && !completion.isEmpty()) table.tokens = {completion};
   if (!perToken) {
-    table.note =
-        QStringLiteral("nothing is recorded per token here: values are those of the whole answer");
-  } else if (table.tokens.size() == 1) {
+    table.note = QStringLiteral("one value per answer");
+  } else if (table.ids.empty()) {
     table.note = QStringLiteral("the run did not record the tokens' ids");
   }
   std::stable_sort(
@@ -267,9 +290,10 @@ void TokenStrip::paintEvent(QPaintEvent*) {
 void TokenStrip::mouseMoveEvent(QMouseEvent* event) {
   for (std::size_t i = 0; i < cells_.size(); ++i) {
     if (!cells_[i].contains(event->position())) continue;
-    QString text = QStringLiteral("<b>%1</b> (%2)<table>")
+    QString text = QStringLiteral("<b>%1</b> (%2%3)<table>")
                        .arg(table_.tokens[i].left(60).toHtmlEscaped())
-                       .arg(i + 1);
+                       .arg(i + 1)
+                       .arg(i < table_.ids.size() ? tr(", id %1").arg(table_.ids[i]) : QString());
     for (const TokenQuantity& quantity : table_.quantities) {
       text += QStringLiteral("<tr><td>%1</td><td align='right'>&nbsp;%2%3</td></tr>")
                   .arg(quantity.name.toHtmlEscaped())
@@ -283,7 +307,7 @@ void TokenStrip::mouseMoveEvent(QMouseEvent* event) {
 
 TokenPanel::TokenPanel(const Theme& theme, QWidget* parent)
     : QWidget(parent),
-      quantity_(new QComboBox(this)),
+      quantity_(new SeriesBox(this)),
       scale_(new QLabel(this)),
       note_(new QLabel(this)),
       strip_(new TokenStrip(theme, this)) {

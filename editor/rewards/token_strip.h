@@ -21,13 +21,15 @@ struct TokenQuantity {
 };
 
 struct TokenTable {
-  std::vector<QString> tokens;  ///< texts; ids as "#17" where the text of a token is not known
+  std::vector<QString> tokens;    ///< texts; ids as "#17" where the text of a token is not known
+  std::vector<std::int64_t> ids;  ///< of the tokens; empty where the run did not record them
   std::vector<TokenQuantity> quantities;
   QString note;  ///< what is missing, in words
 };
 
-/// What single tokens say, by id: learned from answers of as many tokens as characters, which is so
-/// where every token is a character. Nine in ten must agree.
+/// What single tokens say, by id, in runs of a version that did not record it: learned from answers
+/// of as many tokens as characters, which is so where every token is a character. Nine in ten must
+/// agree.
 using TokenTexts = std::map<std::int64_t, QString>;
 TokenTexts learnTokenTexts(const std::vector<SampleRow>& rows);
 

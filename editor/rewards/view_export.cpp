@@ -3,7 +3,6 @@
 #include <QBuffer>
 #include <QFileInfo>
 #include <QImage>
-#include <QPainter>
 #include <QSaveFile>
 #include <QTextStream>
 
@@ -16,12 +15,10 @@ namespace {
 
 constexpr double kSharpness = 2;
 
-QByteArray pngOf(const RewardView& view) {
+QByteArray pngOf(RewardView& view) {
   QImage image(view.size() * kSharpness, QImage::Format_RGB32);
   image.setDevicePixelRatio(kSharpness);
-  QPainter painter(&image);
-  view.draw(painter);
-  painter.end();
+  view.drawOn(image);
   QByteArray bytes;
   QBuffer buffer(&bytes);
   buffer.open(QIODevice::WriteOnly);
@@ -29,11 +26,9 @@ QByteArray pngOf(const RewardView& view) {
   return bytes;
 }
 
-QByteArray svgOf(const RewardView& view) {
+QByteArray svgOf(RewardView& view) {
   SvgDevice device(view.size(), view.accessibleName());
-  QPainter painter(&device);
-  view.draw(painter);
-  painter.end();
+  view.drawOn(device);
   return device.svg();
 }
 
@@ -57,7 +52,7 @@ void writeExport(const QString& path, const QByteArray& bytes) {
                 "choose another place, or free some space");
 }
 
-void exportView(const RewardView& view, const QString& path) {
+void exportView(RewardView& view, const QString& path) {
   const QString ending = QFileInfo(path).suffix().toLower();
   if (ending == QStringLiteral("png")) return writeExport(path, pngOf(view));
   if (ending == QStringLiteral("svg")) return writeExport(path, svgOf(view));

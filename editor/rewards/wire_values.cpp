@@ -1,6 +1,8 @@
 #include "editor/rewards/wire_values.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "editor/rewards/run_places.h"
 
@@ -21,6 +23,92 @@ std::size_t sharedStart(const std::string& a, const std::string& b) {
   const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
   return static_cast<std::size_t>(end - a.begin());
 }
+
+/// What a run recorded, by the places of a document.
+class Recorded {
+ public:
+  Recorded(const RunData& data, const Document& document, const std::string& preferred)
+      : document_(document), preferred_(preferred) {
+    const ProbeKey* before = nullptr;
+    for (const ProbeKey& key : data.probes()) {
+      const bool samePort = before && before->node == key.node && before->port == key.port;
+      before = &key;
+      if (samePort) continue;
+      if (const auto place = placeInDocument(document, key.node)) {
+        const ProbeKey*& known = keys_[{place->scope, place->node, key.port}];
+        known = nearer(known, &key);
+      }
+    }
+    for (const Subgraph& subgraph : document.subgraphs) addUsers(subgraph.name, subgraph.nodes);
+    addUsers({}, document.nodes);
+  }
+
+  /// The ports of a scope's own nodes, wired or not.
+  std::map<std::pair<std::string, std::string>, ProbeKey> ownOf(const Scope& scope) const {
+    std::map<std::pair<std::string, std::string>, ProbeKey> own;
+    for (const auto& [place, key] : keys_) {
+      if (std::get<0>(place) == scope) own[{std::get<1>(place), std::get<2>(place)}] = *key;
+    }
+    return own;
+  }
+
+  /// What flows from this output of the scope, or null.
+  const ProbeKey* at(const Scope& scope, const Reference& from, int depth = 0) const {
+    constexpr int kDeepest = 32;  // a recursive subgraph is the checker's business
+    const auto own = keys_.find({scope, from.node, from.port});
+    if (own != keys_.end() || depth > kDeepest) return own == keys_.end() ? nullptr : own->second;
+    return from.node == "inputs" ? fedInto(scope, from.port, depth)
+                                 : givenInside(scope, from, depth);
+  }
+
+ private:
+  using User = std::pair<Scope, const GraphNode*>;
+
+  const ProbeKey* nearer(const ProbeKey* a, const ProbeKey* b) const {
+    if (!a || !b) return a ? a : b;
+    return sharedStart(b->node, preferred_) > sharedStart(a->node, preferred_) ? b : a;
+  }
+
+  void addUsers(const Scope& scope, const std::vector<GraphNode>& nodes) {
+    for (const GraphNode& node : nodes) {
+      for (const std::string& body : bodiesOf(document_, node)) {
+        users_.emplace(body, User{scope, &node});
+      }
+    }
+  }
+
+  const ProbeKey* fedInto(const Scope& scope, const std::string& port, int depth) const {
+    const ProbeKey* found = nullptr;
+    const auto [first, last] = users_.equal_range(scope);
+    for (auto user = first; user != last; ++user) {
+      const InputEdges* edges = user->second.second->input(port);
+      if (!edges) continue;
+      for (const Reference& from : edges->from) {
+        found = nearer(found, at(user->second.first, from, depth + 1));
+      }
+    }
+    return found;
+  }
+
+  const ProbeKey* givenInside(const Scope& scope, const Reference& output, int depth) const {
+    const GraphNode* node = findNode(document_, scope, output.node);
+    if (!node) return nullptr;
+    const ProbeKey* found = nullptr;
+    for (const std::string& body : bodiesOf(document_, *node)) {
+      const Subgraph* inside = document_.subgraph(body);
+      if (!inside) continue;
+      for (const auto& [name, from] : inside->outputs) {
+        if (name == output.port) found = nearer(found, at(body, from, depth + 1));
+      }
+    }
+    return found;
+  }
+
+  const Document& document_;
+  const std::string& preferred_;
+  std::map<std::tuple<Scope, std::string, std::string>, const ProbeKey*> keys_;
+  std::multimap<Scope, User> users_;  ///< who runs a subgraph
+};
 
 }  // namespace
 
@@ -54,17 +142,12 @@ WireHistogram wireHistogram(const HistogramRow& row) {
 std::map<std::pair<std::string, std::string>, ProbeKey> recordedPorts(
     const RunData& data, const Document& document, const Scope& scope,
     const std::string& preferred) {
-  std::map<std::pair<std::string, std::string>, ProbeKey> chosen;
-  const ProbeKey* before = nullptr;
-  for (const ProbeKey& key : data.probes()) {
-    const bool samePort = before && before->node == key.node && before->port == key.port;
-    before = &key;
-    if (samePort) continue;
-    const auto place = placeInDocument(document, key.node);
-    if (!place || place->scope != scope) continue;
-    const auto [it, fresh] = chosen.try_emplace({place->node, key.port}, key);
-    const bool nearer = sharedStart(key.node, preferred) > sharedStart(it->second.node, preferred);
-    if (!fresh && nearer) it->second = key;
+  const Recorded recorded(data, document, preferred);
+  auto chosen = recorded.ownOf(scope);
+  for (const Wire& wire : wiresOf(document, scope)) {
+    if (const ProbeKey* key = recorded.at(scope, wire.from)) {
+      chosen[{wire.from.node, wire.from.port}] = *key;
+    }
   }
   return chosen;
 }

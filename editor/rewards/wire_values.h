@@ -12,8 +12,10 @@ namespace rewardloom {
 
 WireHistogram wireHistogram(const HistogramRow& row);
 
-/// The recorded values of the ports of a scope, by node and port. Of several branches of a sweep,
-/// the one whose path is most like `preferred`, else the first.
+/// The recorded values of the ports that the wires of a scope come from, by node and port. A
+/// subgraph's own input has what feeds it outside, an output of a subgraph or container what gives
+/// it inside. Of several branches of a sweep, or nodes that run the subgraph, the one whose path is
+/// most like `preferred`, else the first.
 std::map<std::pair<std::string, std::string>, ProbeKey> recordedPorts(const RunData& data,
                                                                       const Document& document,
                                                                       const Scope& scope,

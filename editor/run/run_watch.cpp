@@ -2,7 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstring>
 
 #include "engine/core/json.h"
 #include "engine/io/durable_file.h"
@@ -23,6 +27,25 @@ bool isHeld(const QString& folder) {
   return held;
 }
 
+QString faultOfPipe(const QString& path, int error) {
+  switch (error) {
+    case ENOENT:
+      return QObject::tr(
+          "this run takes no commands (an older version started it, or its file "
+          "system has no pipes): Ctrl-C where it was started stops it");
+    case ENXIO:
+      return QObject::tr(
+                 "nobody hears at %1: the run begins or ends just now, or another machine "
+                 "does it")
+          .arg(path);
+    case EACCES:
+      return QObject::tr("%1 may not be written: another user started the run").arg(path);
+    default:
+      return QObject::tr("%1 cannot be written: %2")
+          .arg(path, QString::fromLocal8Bit(std::strerror(error)));
+  }
+}
+
 }  // namespace
 
 RunWatch::RunWatch(QObject* parent) : QObject(parent) {
@@ -31,6 +54,7 @@ RunWatch::RunWatch(QObject* parent) : QObject(parent) {
 }
 
 void RunWatch::attach(const QString& folder) {
+  detach();
   folder_ = folder;
   refresh();
   if (live_) timer_.start();
@@ -40,7 +64,7 @@ void RunWatch::detach() {
   timer_.stop();
   folder_.clear();
   activities_.clear();
-  live_ = false;
+  live_ = paused_ = stopping_ = false;
 }
 
 void RunWatch::refresh() {
@@ -48,8 +72,35 @@ void RunWatch::refresh() {
   live_ = isHeld(folder_);
   readInfo();
   readStore();
+  if (live_ && state_ == QStringLiteral("running")) {
+    if (paused_) state_ = QStringLiteral("paused");
+    if (stopping_) state_ = QStringLiteral("stopping");
+  }
   if (!live_) timer_.stop();
   Q_EMIT changed();
+}
+
+QString RunWatch::send(const QString& command) {
+  if (folder_.isEmpty()) return tr("nothing runs here");
+  live_ = isHeld(folder_);
+  if (!live_) return tr("nothing runs in %1 any more").arg(folder_);
+  std::signal(SIGPIPE, SIG_IGN);  // its reader may go away between here and the write
+  const QString path = folder_ + QStringLiteral("/control");
+  const int pipe =
+      ::open(path.toLocal8Bit().constData(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  if (pipe < 0) return faultOfPipe(path, errno);
+  struct stat status {};
+  const bool isPipe = ::fstat(pipe, &status) == 0 && S_ISFIFO(status.st_mode);
+  const QByteArray line = command.toLatin1() + '\n';
+  const bool written = isPipe && ::write(pipe, line.constData(),
+                                         static_cast<std::size_t>(line.size())) == line.size();
+  const int error = errno;
+  ::close(pipe);
+  if (!isPipe) return tr("%1 is no pipe").arg(path);
+  if (!written) return faultOfPipe(path, error);
+  if (command == QStringLiteral("stop")) stopping_ = true;
+  refresh();
+  return {};
 }
 
 void RunWatch::readInfo() {
@@ -73,8 +124,9 @@ void RunWatch::readInfo() {
       failedNode_ = json["problem"].value("node", "");
       failure_ = QString::fromStdString(json["problem"].value("message", ""));
     }
-  } catch (const Failure&) {
-    state_.clear();  // the folder is going away, or not ours to read
+  } catch (const Failure& failure) {
+    // The folder is going away, or not ours to read.
+    state_ = QString::fromStdString(failure.problem().text);
   }
 }
 
@@ -83,6 +135,11 @@ void RunWatch::readStore() {
     RunReader reader(folder_.toStdString());
     if (const auto last = reader.last_iteration()) {
       completed_ = std::max<qint64>(completed_, *last);
+    }
+    paused_ = false;
+    for (const EventRow& event : reader.events()) {
+      if (event.kind == "paused") paused_ = true;
+      if (event.kind == "resumed" || event.kind == "resume") paused_ = false;
     }
     activities_.clear();
     for (const NodeRow& row : reader.nodes()) {

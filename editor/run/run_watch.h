@@ -23,14 +23,19 @@ class RunWatch final : public QObject {
   QString folder() const { return folder_; }
   /// Whether a process holds the folder now.
   bool isLive() const { return live_; }
-  /// "running", "done", "interrupted", "failed"; "crashed" where it says that it runs but nothing
-  /// does.
+  /// "running", "paused", "stopping", "done", "interrupted", "failed"; "crashed" where it says that
+  /// it runs but nothing does; what cannot be read, where that is so.
   QString state() const { return state_; }
   qint64 completed() const { return completed_; }
   qint64 iterations() const { return iterations_; }
   QString graphHash() const { return graphHash_; }
   const std::map<std::string, NodeActivity>& activities() const { return activities_; }
+  /// Held between two iterations, by whoever.
+  bool isPaused() const { return paused_; }
   void refresh();
+  /// Gives the process in the folder a command, in a word: pause, resume, step, checkpoint, stop (a
+  /// second one ends it at once). What keeps it from hearing of it, in words, or nothing.
+  QString send(const QString& command);
 
  Q_SIGNALS:
   void changed();
@@ -42,6 +47,8 @@ class RunWatch final : public QObject {
   QString folder_;
   QTimer timer_;
   bool live_ = false;
+  bool paused_ = false;
+  bool stopping_ = false;  ///< asked for from here
   QString state_;
   QString graphHash_;
   qint64 completed_ = 0;

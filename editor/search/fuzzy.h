@@ -18,7 +18,8 @@ struct SearchEntry {
   QString title;
   QString detail;  ///< shown beside it: keys, the family
   QString doc;
-  QStringList words;  ///< synonyms
+  QStringList words;    ///< synonyms
+  bool idShown = true;  ///< beside the title
 };
 
 /// Entries that match, best first; all of them for an empty query, in their order.

@@ -74,7 +74,8 @@ QString ActionTable::helpPage() const {
   for (const ActionEntry& entry : entries_) {
     if (entry.keys.isEmpty()) continue;
     const QString title = QString(entry.menu).remove(QChar('&'));
-    if (title != menu) {
+    // Those without a menu, like the arrow keys, stand with the ones before.
+    if (title != menu && !title.isEmpty()) {
       if (!menu.isEmpty()) html += QStringLiteral("</table>");
       html += QStringLiteral("<h3>%1</h3><table cellpadding='3'>").arg(title);
       menu = title;
@@ -83,7 +84,7 @@ QString ActionTable::helpPage() const {
     for (const QKeySequence& key : sequences(entry.keys)) {
       keys << key.toString(QKeySequence::NativeText);
     }
-    html += QStringLiteral("<tr><td><b>%1</b></td><td>%2</td></tr>")
+    html += QStringLiteral("<tr><td width='190'><b>%1</b></td><td>%2</td></tr>")
                 .arg(keys.join(QStringLiteral(" or ")).toHtmlEscaped(), entry.help.toHtmlEscaped());
   }
   return html + QStringLiteral("</table>");

@@ -139,7 +139,7 @@ void Gallery::addCard(const QString& path) {
   card.path = path;
   auto* frame = new QFrame(cardArea_);
   frame->setFrameShape(QFrame::StyledPanel);
-  frame->setFixedWidth(kCardWidth);
+  frame->setMinimumWidth(kCardWidth);
   const QString name = QFileInfo(path).completeBaseName();
   frame->setAccessibleName(name);
   auto* layout = new QVBoxLayout(frame);
@@ -147,7 +147,7 @@ void Gallery::addCard(const QString& path) {
   layout->setSpacing(5);
   card.picture = new QLabel(frame);
   card.picture->setFixedSize(kPicture);
-  layout->addWidget(card.picture);
+  layout->addWidget(card.picture, 0, Qt::AlignHCenter);
   card.title = new QLabel(name, frame);
   card.title->setWordWrap(true);
   QFont bold = card.title->font();
@@ -227,13 +227,14 @@ void Gallery::arrange() {
     card.widget->setVisible(fits);
     grid_->removeWidget(card.widget);
     if (!fits) continue;
-    grid_->addWidget(card.widget, place / columns, place % columns, Qt::AlignTop | Qt::AlignLeft);
+    grid_->addWidget(card.widget, place / columns, place % columns, Qt::AlignTop);
     ++place;
   }
-  for (int column = 0; column < grid_->columnCount(); ++column) {
-    grid_->setColumnStretch(column, column == columns ? 1 : 0);
+  // All columns alike, also those that are left empty.
+  for (int column = 0; column < std::max(columns, grid_->columnCount()); ++column) {
+    grid_->setColumnStretch(column, column < columns ? 1 : 0);
+    grid_->setColumnMinimumWidth(column, column < columns ? kCardWidth : 0);
   }
-  grid_->setColumnStretch(columns, 1);
   grid_->setRowStretch(place / columns + 1, 1);
 }
 

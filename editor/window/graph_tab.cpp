@@ -1,5 +1,6 @@
 #include "editor/window/graph_tab.h"
 
+#include <QEvent>
 #include <QFile>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -25,6 +26,9 @@ GraphTab::GraphTab(std::shared_ptr<const Catalogue> catalogue, const Theme& them
       crumbLayout_(new QHBoxLayout(crumbs_)),
       minimap_(new Minimap(*view_, view_)),
       notice_(new NoticeBar(this)),
+      hint_(new QLabel(
+          tr("Tab or a double click adds a node.<br>Ctrl+V pastes nodes, F1 shows all keys."),
+          view_)),
       fileWatch_(model_) {
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(0, 0, 0, 0);
@@ -33,7 +37,12 @@ GraphTab::GraphTab(std::shared_ptr<const Catalogue> catalogue, const Theme& them
   layout->addWidget(crumbs_);
   layout->addWidget(view_, 1);
   crumbLayout_->setContentsMargins(6, 2, 6, 2);
+  hint_->setAlignment(Qt::AlignCenter);
+  hint_->setForegroundRole(QPalette::PlaceholderText);
+  hint_->setAttribute(Qt::WA_TransparentForMouseEvents);
+  view_->installEventFilter(this);
   showCrumbs();
+  showMinimapWhereNeeded();
   connect(scene_, &GraphScene::scopeChanged, this, &GraphTab::showCrumbs);
   connect(scene_, &QGraphicsScene::selectionChanged, this, &GraphTab::selectionChanged);
   connect(scene_, &GraphScene::scopeChanged, this, &GraphTab::selectionChanged);
@@ -280,6 +289,39 @@ void GraphTab::onStopped(const QString& node) {
   view_->showNode(at->node);
 }
 
+bool GraphTab::isRunning() const { return run_.isActive() || runWatch_.isLive(); }
+
+bool GraphTab::isHeld() const {
+  return run_.isActive() ? run_.state() == RunState::paused
+                         : runWatch_.isLive() && runWatch_.isPaused();
+}
+
+void GraphTab::ask(Ask what) {
+  if (run_.isActive()) {
+    switch (what) {
+      case Ask::stop: return run_.stop();
+      case Ask::pause: return run_.pause();
+      case Ask::goOn: return run_.resume();
+      case Ask::step: return run_.stepIteration();
+      case Ask::checkpoint: return run_.checkpoint();
+    }
+  }
+  const auto [word, said] = [what]() -> std::pair<const char*, QString> {
+    switch (what) {
+      case Ask::stop: return {"stop", tr("it stops after this iteration; again: at once")};
+      case Ask::pause: return {"pause", tr("it waits after this iteration")};
+      case Ask::goOn: return {"resume", tr("it goes on")};
+      case Ask::step: return {"step", tr("one more iteration, then it waits")};
+      case Ask::checkpoint: break;
+    }
+    return {"checkpoint", tr("a checkpoint is written after this iteration")};
+  }();
+  const QString fault = runWatch_.send(QString::fromLatin1(word));
+  Q_EMIT statusText(fault.isEmpty() ? tr("asked the run in %1: %2").arg(runWatch_.folder(), said)
+                                    : fault);
+  Q_EMIT runChanged();
+}
+
 void GraphTab::openRun(const QString& folder) {
   data_.open(folder);
   runHash_ = QString::fromStdString(graph_hash(model_.document()));
@@ -326,18 +368,21 @@ bool GraphTab::minimapShown() const { return minimapWanted_; }
 void GraphTab::showMinimapWhereNeeded() {
   // Where all of the graph is on the screen it would only cover some of it.
   const QRectF seen = view_->mapToScene(view_->viewport()->rect()).boundingRect();
-  minimap_->setVisible(minimapWanted_ && !seen.contains(scene_->contentRect()));
+  const bool empty = scene_->contentRect().isEmpty();
+  minimap_->setVisible(minimapWanted_ && !empty && !seen.contains(scene_->contentRect()));
+  hint_->setVisible(empty);
 }
 
 void GraphTab::placeMinimap() {
   minimap_->move(view_->width() - minimap_->width() - 12,
                  view_->height() - minimap_->height() - 12);
+  hint_->setGeometry(view_->rect());
 }
 
-void GraphTab::resizeEvent(QResizeEvent* event) {
-  QWidget::resizeEvent(event);
-  layout()->activate();
-  placeMinimap();
+bool GraphTab::eventFilter(QObject* watched, QEvent* event) {
+  // The canvas also gets smaller when the way into a subgraph is shown above it.
+  if (watched == view_ && event->type() == QEvent::Resize) placeMinimap();
+  return QWidget::eventFilter(watched, event);
 }
 
 }  // namespace rewardloom

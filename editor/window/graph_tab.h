@@ -58,6 +58,12 @@ class GraphTab final : public QWidget {
   /// What a run that is about to start does when it is first held: "step", "step_node" or nothing.
   void holdAtStart(RunRequest& request, const QString& then);
   void runToAtStart(RunRequest& request, const std::string& path);
+  /// What a run can be asked for: the tab's own one, or the one of another program that is watched.
+  enum class Ask { stop, pause, goOn, step, checkpoint };
+  void ask(Ask what);
+  /// Whether there is a run to be asked, and whether it is held.
+  bool isRunning() const;
+  bool isHeld() const;
   /// Whether the last run was of another graph than the one on the screen.
   bool isStale() const;
   /// Shows a finished run or one that another process does: its states, its distributions.
@@ -78,7 +84,7 @@ class GraphTab final : public QWidget {
   void differencesWanted();
 
  protected:
-  void resizeEvent(QResizeEvent* event) override;
+  bool eventFilter(QObject* watched, QEvent* event) override;
 
  private:
   void showCrumbs();
@@ -99,6 +105,7 @@ class GraphTab final : public QWidget {
   Minimap* minimap_;
   bool minimapWanted_ = true;
   NoticeBar* notice_;
+  QLabel* hint_;  ///< on an empty canvas
   FileWatch fileWatch_;
   AutoLayout layout_;
   Scope layoutScope_;

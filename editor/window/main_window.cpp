@@ -2,6 +2,7 @@
 
 #include <QApplication>
 #include <QCloseEvent>
+#include <QDateTime>
 #include <QDir>
 #include <QDockWidget>
 #include <QFileDialog>
@@ -9,6 +10,7 @@
 #include <QInputDialog>
 #include <QLabel>
 #include <QListWidget>
+#include <QLocale>
 #include <QMenu>
 #include <QMenuBar>
 #include <QMessageBox>
@@ -25,6 +27,8 @@
 #include <QTimer>
 #include <QTreeWidget>
 #include <QVBoxLayout>
+#include <filesystem>
+#include <system_error>
 
 #include "editor/document/subgraph_edits.h"
 #include "editor/panels/diff_panel.h"
@@ -43,6 +47,13 @@ namespace rewardloom {
 namespace {
 
 constexpr int kMostRecent = 12;
+
+/// The graph of a run is called after the run: all their files have one name.
+QString shownTitle(GraphTab& tab) {
+  const QString folder = tab.runWatch().folder();
+  const bool ofRun = !folder.isEmpty() && tab.model().path() == folder + "/graph.json";
+  return ofRun ? QDir(folder).dirName() : tab.model().title();
+}
 
 }  // namespace
 
@@ -78,6 +89,7 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
   buildActions();
   actions_.install(*this, *pages_);
   actions_.fillMenus(*menuBar());
+  menuBar()->setCornerWidget(runButtons());
   buildDocks();
   pages_->insertWidget(0, welcomePage());
   pages_->setCurrentIndex(0);
@@ -104,6 +116,14 @@ MainWindow::MainWindow(std::shared_ptr<const Catalogue> catalogue, EditorPaths p
           });
   connect(parameters_, &ParameterPanel::left, this,
           [this] { withTab([](GraphTab& tab) { tab.canvas().setFocus(); }); });
+  connect(parameters_, &ParameterPanel::swept, this, [this](const QString& node) {
+    withTab([&](GraphTab& tab) {
+      tab.scene().setScope({});
+      tab.suggestLayout();
+      tab.scene().selectNodes({node.toStdString()});
+      tab.canvas().showNode(node.toStdString());
+    });
+  });
   connect(parameters_, &ParameterPanel::subgraphRenamed, this, [this](const QString& to) {
     withTab([&](GraphTab& tab) { tab.renameScope(to.toStdString()); });
   });
@@ -240,7 +260,10 @@ void MainWindow::openRunIn(GraphTab& tab, const QString& folder) {
 
 bool MainWindow::openPath(const QString& path) {
   const QFileInfo info(path);
-  const bool isRun = info.isDir() && QFileInfo::exists(path + QStringLiteral("/run.db"));
+  std::error_code fault;
+  const auto store =
+      std::filesystem::status((path + QStringLiteral("/run.db")).toStdString(), fault);
+  const bool isRun = info.isDir() && std::filesystem::exists(store);
   const QString graph = isRun ? path + QStringLiteral("/graph.json") : info.absoluteFilePath();
   for (int i = 0; i < tabs_->count() && !isRun; ++i) {
     const auto* tab = static_cast<GraphTab*>(tabs_->widget(i));
@@ -260,6 +283,11 @@ bool MainWindow::openPath(const QString& path) {
       statusBar()->showMessage(tr("%1 was not opened: it is huge").arg(path), 10000);
       return false;
     }
+  }
+  if (info.isDir() && fault == std::errc::permission_denied) {
+    complain(tr("This folder cannot be read"),
+             tr("%1: %2").arg(path, QString::fromStdString(fault.message())));
+    return false;
   }
   if (info.isDir() && !isRun) {
     complain(tr("This folder is no run"), tr("%1 holds no run.db.").arg(path));
@@ -478,8 +506,13 @@ void MainWindow::changeEvent(QEvent* event) {
 void MainWindow::startRun() {
   GraphTab* tab = currentTab();
   if (!tab) return;
-  if (tab->run().isActive()) {
-    if (tab->run().state() == RunState::paused) tab->run().resume();
+  if (tab->isHeld()) return tab->ask(GraphTab::Ask::goOn);
+  if (tab->run().isActive()) return;
+  if (tab->runWatch().isLive()) {
+    statusBar()->showMessage(
+        tr("this run goes on already, in %1: to start another one, open its graph's file")
+            .arg(tab->runWatch().folder()),
+        8000);
     return;
   }
   if (const auto request = requestOf(*tab)) launch(*tab, *request);
@@ -491,6 +524,12 @@ void MainWindow::stepRun(const QString& what) {
   if (tab->run().isActive()) {
     if (what == QStringLiteral("step")) return tab->run().stepIteration();
     return tab->run().stepNode();
+  }
+  if (tab->runWatch().isLive()) {
+    if (what == QStringLiteral("step")) return tab->ask(GraphTab::Ask::step);
+    statusBar()->showMessage(tr("only a run that was started here can be held before a node"),
+                             8000);
+    return;
   }
   auto request = requestOf(*tab);
   if (!request) return;
@@ -508,6 +547,11 @@ void MainWindow::runToSelected() {
   }
   const std::string path = tab->pathOf(selected[0]);
   if (tab->run().isActive()) return tab->run().runTo(QString::fromStdString(path));
+  if (tab->runWatch().isLive()) {
+    statusBar()->showMessage(tr("only a run that was started here can be held before a node"),
+                             8000);
+    return;
+  }
   auto request = requestOf(*tab);
   if (!request) return;
   tab->runToAtStart(*request, path);
@@ -539,7 +583,7 @@ void MainWindow::askCondition() {
 }
 
 void MainWindow::stopRun() {
-  withTab([](GraphTab& tab) { tab.run().stop(); });
+  withTab([](GraphTab& tab) { tab.ask(GraphTab::Ask::stop); });
 }
 
 void MainWindow::showDocks(bool shown) {
@@ -588,12 +632,12 @@ void MainWindow::titleChanged() {
   for (int i = 0; i < tabs_->count(); ++i) {
     auto* tab = static_cast<GraphTab*>(tabs_->widget(i));
     const QString mark = tab->model().isModified() ? QStringLiteral(" *") : QString();
-    tabs_->setTabText(i, tab->model().title() + mark);
+    tabs_->setTabText(i, shownTitle(*tab) + mark);
     tabs_->setTabToolTip(i, tab->model().path());
   }
   GraphTab* tab = currentTab();
   setWindowModified(tab && tab->model().isModified());
-  setWindowTitle(tab ? QStringLiteral("%1[*] - RewardLoom").arg(tab->model().title())
+  setWindowTitle(tab ? QStringLiteral("%1[*] - RewardLoom").arg(shownTitle(*tab))
                      : QStringLiteral("RewardLoom"));
 }
 
@@ -611,7 +655,7 @@ void MainWindow::runChanged() {
             .arg(watch.iterations()));
   }
   for (const char* id : {"run.stop", "run.pause", "run.checkpoint"}) {
-    actions_.action(QString::fromLatin1(id))->setEnabled(active);
+    actions_.action(QString::fromLatin1(id))->setEnabled(tab && tab->isRunning());
   }
   actions_.action(QStringLiteral("run.start"))->setEnabled(tab != nullptr);
   showProgress();
@@ -687,9 +731,9 @@ void MainWindow::showPalette() {
   std::vector<SearchEntry> entries;
   for (const ActionEntry& action : actions_.entries()) {
     entries.push_back(
-        {action.id, QString(action.text).remove(QChar('&')), action.keys, action.help, {}});
+        {action.id, QString(action.text).remove(QChar('&')), action.keys, action.help, {}, false});
   }
-  search_->open(mapToGlobal(QPoint(width() / 2 - 230, 80)), tr("Type a command"),
+  search_->open(mapToGlobal(QPoint((width() - search_->width()) / 2, 80)), tr("Type a command"),
                 std::move(entries), [this](const QString& id) { actions_.run(id); });
 }
 
@@ -715,14 +759,19 @@ void MainWindow::findInGraph() {
   for (const Subgraph& subgraph : tab->model().document().subgraphs) {
     add(subgraph.name, subgraph.nodes);
   }
-  search_->open(mapToGlobal(QPoint(width() / 2 - 230, 80)), tr("Find a node"), std::move(entries),
-                [tab](const QString& id) {
+  search_->open(mapToGlobal(QPoint((width() - search_->width()) / 2, 80)), tr("Find a node"),
+                std::move(entries), [tab](const QString& id) {
                   tab->scene().setScope(id.section(QChar('/'), 0, 0).toStdString());
                   tab->canvas().centerOnNode(id.section(QChar('/'), 1).toStdString());
                 });
 }
 
 void MainWindow::showNodePage(const std::string& type) {
+  constexpr std::string_view kSubgraph = "subgraph.";
+  GraphTab* tab = type.starts_with(kSubgraph) ? currentTab() : nullptr;
+  const Subgraph* subgraph =
+      tab ? tab->model().document().subgraph(type.substr(kSubgraph.size())) : nullptr;
+  if (subgraph) return nodePage_->setHtml(subgraphPageHtml(*subgraph));
   const NodeDeclaration* node = catalogue_->node(type);
   nodePage_->setHtml(
       node ? nodePageHtml(*node)
@@ -772,7 +821,7 @@ void MainWindow::dropEvent(QDropEvent* event) {
 }
 
 void MainWindow::complain(const QString& title, const QString& text) {
-  statusBar()->showMessage(title, 10000);
+  statusBar()->showMessage(QStringLiteral("%1: %2").arg(title, text.simplified()), 10000);
   if (unattended_) return;
   QMessageBox box(QMessageBox::Warning, title, title, QMessageBox::Ok, this);
   box.setInformativeText(text);
@@ -823,15 +872,29 @@ void MainWindow::report(const Problem& problem) {
   statusBar()->showMessage(QString::fromStdString(problem.text), 20000);
 }
 
+MainWindow::Offer MainWindow::askToRecover(const Recovery& recovery) {
+  if (unattended_) return Offer::take;
+  QMessageBox box(QMessageBox::Question, tr("Recover unsaved work?"),
+                  tr("The editor ended with unsaved changes to %1.").arg(recovery.title),
+                  QMessageBox::NoButton, this);
+  box.setInformativeText(
+      tr("They are from %1.")
+          .arg(QLocale().toString(QDateTime::fromSecsSinceEpoch(recovery.modified))));
+  QAbstractButton* take = box.addButton(tr("Recover"), QMessageBox::AcceptRole);
+  QAbstractButton* later = box.addButton(tr("Not now"), QMessageBox::RejectRole);
+  QAbstractButton* drop = box.addButton(tr("Discard"), QMessageBox::DestructiveRole);
+  box.setDefaultButton(qobject_cast<QPushButton*>(take));
+  box.setEscapeButton(later);
+  box.exec();
+  if (box.clickedButton() == drop) return Offer::drop;
+  return box.clickedButton() == take ? Offer::take : Offer::later;
+}
+
 void MainWindow::offerRecovery() {
   for (const Recovery& recovery : Journal::left(paths_.journals)) {
-    const auto answer =
-        unattended_
-            ? QMessageBox::Yes
-            : QMessageBox::question(this, tr("Recover unsaved work?"),
-                                    tr("The editor ended with unsaved changes to %1. Recover them?")
-                                        .arg(recovery.title));
-    if (answer == QMessageBox::Yes) {
+    const Offer answer = askToRecover(recovery);
+    if (answer == Offer::later) continue;
+    if (answer == Offer::take) {
       try {
         Document document = Journal::read(recovery);
         addTab()->model().adopt(std::move(document), recovery.path);

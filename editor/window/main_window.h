@@ -30,6 +30,7 @@ class RunQueue;
 class SearchPopup;
 struct PortEnd;
 struct QueuedRun;
+struct Recovery;
 struct RunRequest;
 
 /// Where the editor finds what it needs; tests give their own.
@@ -91,6 +92,8 @@ class MainWindow final : public QMainWindow {
   void buildRunActions();
   void buildRewardActions();
   void buildDocks();
+  /// Run, pause and stop for the mouse.
+  QWidget* runButtons();
   void fillLibrary();
   void openRunIn(GraphTab& tab, const QString& folder);
   QWidget* welcomePage();
@@ -117,6 +120,9 @@ class MainWindow final : public QMainWindow {
   void showNodePage(const std::string& type);
   void goTo(const QString& path, const QString& port);
   bool confirmClose(GraphTab& tab);
+  /// "Later" keeps it for the next start, and so does Escape.
+  enum class Offer { take, later, drop };
+  Offer askToRecover(const Recovery& recovery);
   void complain(const QString& title, const QString& text);
   void remember(const QString& path);
   QStringList recent() const;

@@ -59,6 +59,27 @@ QString nodePageHtml(const NodeDeclaration& node) {
   return html;
 }
 
+QString subgraphPageHtml(const Subgraph& subgraph) {
+  const auto table = [](const QString& title, const QStringList& rows) {
+    if (rows.isEmpty()) return QString();
+    return QStringLiteral("<h4>%1</h4><table cellpadding='3'>%2</table>").arg(title, rows.join(""));
+  };
+  const auto row = [](const std::string& name, const std::string& what) {
+    return QStringLiteral("<tr><td><b>%1</b></td><td>%2</td></tr>")
+        .arg(escaped(name), escaped(what));
+  };
+  QStringList inputs, outputs, parameters;
+  for (const auto& [name, type] : subgraph.inputs) inputs << row(name, type);
+  for (const auto& [name, from] : subgraph.outputs) outputs << row(name, from.text());
+  for (const auto& [name, value] : subgraph.parameters.items()) {
+    parameters << row(name, value.dump());
+  }
+  return QStringLiteral("<h2>%1</h2><p><code>subgraph.%1</code></p><p>%2</p>")
+             .arg(escaped(subgraph.name), escaped(subgraph.about)) +
+         table(QObject::tr("Inputs"), inputs) + table(QObject::tr("Outputs"), outputs) +
+         table(QObject::tr("Parameters"), parameters);
+}
+
 std::map<std::pair<std::string, std::string>, int> followCounts(const QString& folder) {
   std::map<std::pair<std::string, std::string>, int> counts;
   for (const QFileInfo& file :

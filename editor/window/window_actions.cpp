@@ -1,19 +1,23 @@
 // The table of actions, the docks and the welcome page of the window.
 #include <QApplication>
+#include <QDialog>
+#include <QDialogButtonBox>
 #include <QDir>
 #include <QDockWidget>
 #include <QFileDialog>
 #include <QFileInfo>
+#include <QHBoxLayout>
 #include <QHeaderView>
 #include <QLabel>
 #include <QListWidget>
-#include <QMessageBox>
+#include <QMenuBar>
 #include <QPlainTextEdit>
 #include <QProgressBar>
 #include <QPushButton>
 #include <QStackedWidget>
 #include <QTabWidget>
 #include <QTextBrowser>
+#include <QToolButton>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 
@@ -29,6 +33,36 @@
 #include "editor/window/main_window.h"
 
 namespace rewardloom {
+
+namespace {
+
+/// What the mouse does on the canvas, after the page of keys.
+QString gesturePage() {
+  const std::pair<QString, QString> rows[] = {
+      {QObject::tr("Wheel"), QObject::tr("Zooms at the mouse; Ctrl: finely, Shift: coarsely")},
+      {QObject::tr("Middle button, or Space and drag"), QObject::tr("Moves the view")},
+      {QObject::tr("Double click"),
+       QObject::tr("Adds a node; on a node: enters it; on a wire: adds a dot")},
+      {QObject::tr("Drag from a port"),
+       QObject::tr("Pulls a wire; let go in empty space: adds what fits")},
+      {QObject::tr("Ctrl and drag from an output"), QObject::tr("Moves all its wires to another")},
+      {QObject::tr("Alt and click on a port"), QObject::tr("Takes its wires off")},
+      {QObject::tr("Ctrl+Shift and click on a port"), QObject::tr("Shows its values")},
+      {QObject::tr("Click on a wire"), QObject::tr("Shows the values that flow there")},
+      {QObject::tr("Y and drag"), QObject::tr("Cuts the wires that the line meets")},
+      {QObject::tr("Drop a node on a wire"), QObject::tr("Inserts it; Alt: does not")},
+      {QObject::tr("Alt and drag a node"), QObject::tr("Moves a copy that keeps the inputs")},
+      {QObject::tr("Shift and click on a node"), QObject::tr("Adds it to the selection, or not")},
+  };
+  QString html = QStringLiteral("<h3>%1</h3><table cellpadding='3'>").arg(QObject::tr("Mouse"));
+  for (const auto& [gesture, effect] : rows) {
+    html += QStringLiteral("<tr><td width='190'><b>%1</b></td><td>%2</td></tr>")
+                .arg(gesture.toHtmlEscaped(), effect.toHtmlEscaped());
+  }
+  return html + QStringLiteral("</table>");
+}
+
+}  // namespace
 
 void MainWindow::buildActions() {
   const auto add = [this](const char* id, const QString& text, const char* keys,
@@ -114,7 +148,7 @@ void MainWindow::buildEditActions() {
   add("node.add", node, tr("&Add node..."), "Tab; /", tr("Searches for a node type to add"),
       [this](GraphTab& tab) {
         const QPoint center = tab.canvas().mapToGlobal(tab.canvas().rect().center());
-        searchNode(center - QPoint(230, 190),
+        searchNode(center - QPoint(search_->width(), search_->height()) / 2,
                    tab.canvas().freePlace() + QPointF(0, NodeView::kTitle), std::nullopt);
       });
   add("node.rename", node, tr("&Rename"), "F2",
@@ -222,12 +256,17 @@ void MainWindow::buildViewActions() {
   add(
       "view.keys", tr("&Keys"), "F1; ?", tr("All keys"),
       [this] {
-        QMessageBox box(QMessageBox::NoIcon, tr("Keys"), QString(), QMessageBox::Close, this);
-        auto* page = new QTextBrowser(&box);
-        page->setHtml(actions_.helpPage());
-        page->setMinimumSize(560, 620);
-        box.layout()->addWidget(page);
-        box.exec();
+        QDialog dialog(this);
+        dialog.setWindowTitle(tr("Keys"));
+        auto* layout = new QVBoxLayout(&dialog);
+        auto* page = new QTextBrowser(&dialog);
+        page->setHtml(actions_.helpPage() + gesturePage());
+        layout->addWidget(page);
+        auto* buttons = new QDialogButtonBox(QDialogButtonBox::Close, &dialog);
+        connect(buttons, &QDialogButtonBox::rejected, &dialog, &QDialog::reject);
+        layout->addWidget(buttons);
+        dialog.resize(640, 720);
+        dialog.exec();
       },
       false);
 }
@@ -253,7 +292,7 @@ void MainWindow::buildRunActions() {
   add("run.stop", tr("&Stop"), "Ctrl+Alt+Return",
       tr("Stops after this iteration, with a checkpoint"), [this] { stopRun(); });
   add("run.pause", tr("&Pause"), "F6", tr("Waits after this iteration"),
-      [this] { withTab([](GraphTab& tab) { tab.run().pause(); }); });
+      [this] { withTab([](GraphTab& tab) { tab.ask(GraphTab::Ask::pause); }); });
   add("run.step", tr("S&tep an iteration"), "F10",
       tr("Runs one iteration (of one that is held within, the rest), then waits"),
       [this] { stepRun(QStringLiteral("step")); });
@@ -262,7 +301,7 @@ void MainWindow::buildRunActions() {
   add("run.to_node", tr("Run &to the node"), "Ctrl+F10",
       tr("Runs until the selected node is about to"), [this] { runToSelected(); });
   add("run.checkpoint", tr("&Checkpoint now"), "", tr("Writes a checkpoint after this iteration"),
-      [this] { withTab([](GraphTab& tab) { tab.run().checkpoint(); }); });
+      [this] { withTab([](GraphTab& tab) { tab.ask(GraphTab::Ask::checkpoint); }); });
   add("run.breakpoint", tr("&Breakpoint"), "F9",
       tr("Holds the run before the selected nodes; again: it does not"), [this] {
         withTab([](GraphTab& tab) {
@@ -272,6 +311,60 @@ void MainWindow::buildRunActions() {
   add("run.breakpoint_if", tr("Breakpoint with a condition..."), "Shift+F9",
       tr("Holds the run before the selected node, or before an iteration, once a metric says so"),
       [this] { askCondition(); });
+}
+
+namespace {
+
+enum class RunSign { start, pause, stop };
+
+QIcon runIcon(RunSign sign, const QColor& color) {
+  constexpr double kSize = 16;
+  constexpr int kScale = 4;  // fine screens take it as it is, others a smaller one of it
+  QPixmap pixmap(static_cast<int>(kSize) * kScale, static_cast<int>(kSize) * kScale);
+  pixmap.setDevicePixelRatio(kScale);
+  pixmap.fill(Qt::transparent);
+  QPainter painter(&pixmap);
+  painter.setRenderHint(QPainter::Antialiasing);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(color);
+  switch (sign) {
+    case RunSign::start: painter.drawPolygon(QPolygonF({{4, 2}, {14, 8}, {4, 14}})); break;
+    case RunSign::pause:
+      painter.drawRect(QRectF(3.5, 2.5, 3.5, 11));
+      painter.drawRect(QRectF(9, 2.5, 3.5, 11));
+      break;
+    case RunSign::stop: painter.drawRect(QRectF(3, 3, 10, 10)); break;
+  }
+  return {pixmap};
+}
+
+}  // namespace
+
+QWidget* MainWindow::runButtons() {
+  auto* box = new QWidget(this);
+  auto* layout = new QHBoxLayout(box);
+  layout->setContentsMargins(0, 0, 6, 0);
+  layout->setSpacing(2);
+  const auto add = [&](const char* id, const QString& text, RunSign sign, const QColor& color) {
+    QAction* action = actions_.action(QString::fromLatin1(id));
+    auto* button = new QToolButton(box);
+    button->setText(text);
+    button->setIcon(runIcon(sign, color));
+    button->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+    button->setAutoRaise(true);
+    button->setFixedHeight(menuBar()->sizeHint().height());  // no higher than the menus beside it
+    button->setFocusPolicy(Qt::NoFocus);
+    button->setAccessibleName(text);
+    button->setToolTip(action->toolTip());
+    button->setEnabled(action->isEnabled());
+    connect(action, &QAction::enabledChanged, button, &QToolButton::setEnabled);
+    connect(button, &QToolButton::clicked, action, &QAction::trigger);
+    layout->addWidget(button);
+  };
+  add("run.start", tr("Run"), RunSign::start, theme_.done);
+  add("run.pause", tr("Pause"), RunSign::pause, theme_.warning);
+  add("run.stop", tr("Stop"), RunSign::stop, theme_.error);
+  return box;
 }
 
 void MainWindow::buildDocks() {
@@ -304,7 +397,7 @@ void MainWindow::buildDocks() {
   tabifyDockWidget(diffDock, queueDock);
   problemDock->raise();
   resizeDocks({libraryDock, parameterDock}, {210, 320}, Qt::Horizontal);
-  resizeDocks({rewardDock}, {320}, Qt::Vertical);
+  resizeDocks({rewardDock}, {280}, Qt::Vertical);
 }
 
 void MainWindow::fillLibrary() {

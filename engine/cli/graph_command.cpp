@@ -26,13 +26,18 @@ struct GraphGiven {
                 "write it with --dot and look at it with Graphviz's own programs");
 }
 
+/// Versions of Graphviz differ in the type that they count bytes with.
+template <class Size>
+Size size_of(int (*)(GVC_t*, graph_t*, const char*, char**, Size*));
+using RenderedSize = decltype(size_of(gvRenderData));
+
 std::string svg_of(const std::string& dot) {
   const std::unique_ptr<GVC_t, int (*)(GVC_t*)> context(gvContext(), gvFreeContext);
   const std::unique_ptr<Agraph_t, int (*)(Agraph_t*)> graph(agmemread(dot.c_str()), agclose);
   if (!context || !graph) refuse_layout("read");
   if (gvLayout(context.get(), graph.get(), "dot") != 0) refuse_layout("lay out");
   char* bytes = nullptr;
-  unsigned int size = 0;
+  RenderedSize size = 0;
   const int status = gvRenderData(context.get(), graph.get(), "svg", &bytes, &size);
   std::string svg = status == 0 && bytes != nullptr ? std::string(bytes, size) : std::string();
   if (bytes != nullptr) gvFreeRenderData(bytes);

@@ -159,6 +159,7 @@ std::string sample_text(const Sample& sample, std::size_t width) {
   std::string numbers;
   std::string texts;
   for (const auto& [key, value] : sample.data.items()) {
+    if (key == "tokens" || key == "token_texts") continue;
     const bool text = key == "prompt" || key == "completion" || key == "reference";
     if (text) {
       texts += "      " + pad_right(key, 11) +

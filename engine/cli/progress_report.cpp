@@ -95,6 +95,8 @@ std::string ProgressReport::progress_line(std::size_t width) const {
   std::string text = fmt::format("{} ▕{}▏{}{}", count, bar(share, 16), time, numbers);
   if (stopping_) {
     text = "stopping after this iteration (again: at once)  " + text;
+  } else if (paused_) {
+    text = "paused  " + text;
   } else if (!running_.empty()) {
     text += "  " + running_;
   }
@@ -129,7 +131,13 @@ void ProgressReport::iteration_done(std::int64_t iteration, double) {
 }
 
 void ProgressReport::checkpoint_written(std::int64_t, const std::string&) {}
-void ProgressReport::paused(bool) {}
+
+void ProgressReport::paused(bool is_paused) {
+  const std::lock_guard lock(mutex_);
+  paused_ = is_paused;
+  if (!quiet_ && !redraw_) line(is_paused ? "paused" : "going on");
+}
+
 void ProgressReport::command_done(const std::string&) {}
 void ProgressReport::command_failed(const std::string&, const Problem&) {}
 

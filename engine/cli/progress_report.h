@@ -55,6 +55,7 @@ class ProgressReport final : public RunReport {
   int ticks_ = 0;
   bool drawn_ = false;
   bool stopping_ = false;
+  bool paused_ = false;
   std::unique_ptr<Ticker> ticker_;
 };
 

@@ -278,7 +278,7 @@ void add_run_command(CLI::App& app, Action& action) {
       "Ctrl-C stops after the iteration and writes a checkpoint; again, it ends at once.\n"
       "With --json standard input takes pause, resume, step, step_node, run_to NODE, break PLACE,\n"
       "unbreak [NODE], stop, checkpoint and set NODE.PARAM=VALUE, one a line, as these words or as\n"
-      "{\"command\": \"pause\"}.\n"
+      "{\"command\": \"pause\"}. Every run takes them from the pipe `control` in its folder too.\n"
       "\n"
       "Examples:\n"
       "  rewardloom run graph.json --set update.learning_rate=3e-5 --iterations 300\n"

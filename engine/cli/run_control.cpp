@@ -112,7 +112,10 @@ RunCommand parse_command(std::string_view line) {
 }
 
 RunControl::RunControl(Run& run, RunReport& report, bool read_commands)
-    : run_(run), report_(report), read_commands_(read_commands) {
+    : run_(run),
+      report_(report),
+      pipe_(run.folder()),
+      sources_{Source{read_commands ? STDIN_FILENO : -1, false}, Source{pipe_.descriptor(), true}} {
   if (pipe2(end_pipe_.data(), O_CLOEXEC) != 0) {
     throw Failure("no-pipe", "the system gives no pipe", "too many files are open");
   }
@@ -131,8 +134,9 @@ RunControl::~RunControl() {
 }
 
 void RunControl::listen() {
-  std::array<pollfd, 2> watched = {pollfd{end_pipe_[0], POLLIN, 0},
-                                   pollfd{read_commands_ ? STDIN_FILENO : -1, POLLIN, 0}};
+  std::array<pollfd, 3> watched = {pollfd{end_pipe_[0], POLLIN, 0},
+                                   pollfd{sources_[0].descriptor, POLLIN, 0},
+                                   pollfd{sources_[1].descriptor, POLLIN, 0}};
   for (;;) {
     if (poll(watched.data(), watched.size(), -1) < 0) continue;
     if (watched[0].revents != 0) {
@@ -142,33 +146,43 @@ void RunControl::listen() {
       run_.stop();
     }
     // At its end standard input says nothing any more; the run goes on.
-    if (watched[1].revents != 0 && !read_input()) watched[1].fd = -1;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      if (watched[i + 1].revents != 0 && !read_from(sources_[i])) watched[i + 1].fd = -1;
+    }
   }
 }
 
-bool RunControl::read_input() {
+bool RunControl::read_from(Source& source) {
   std::array<char, 4096> buffer;
-  const ssize_t count = read(STDIN_FILENO, buffer.data(), buffer.size());
+  const ssize_t count = read(source.descriptor, buffer.data(), buffer.size());
   if (count < 0) return errno == EINTR || errno == EAGAIN;
-  unfinished_line_.append(buffer.data(), static_cast<std::size_t>(count));
-  if (count == 0 && !unfinished_line_.empty()) unfinished_line_ += '\n';
+  std::string& text = source.unfinished_line;
+  text.append(buffer.data(), static_cast<std::size_t>(count));
+  if (count == 0 && !text.empty()) text += '\n';
   std::size_t end = 0;
-  while ((end = unfinished_line_.find('\n')) != std::string::npos) {
-    const std::string line = unfinished_line_.substr(0, end);
-    unfinished_line_.erase(0, end + 1);
-    if (!trimmed(line).empty()) obey(line);
+  while ((end = text.find('\n')) != std::string::npos) {
+    const std::string line = text.substr(0, end);
+    text.erase(0, end + 1);
+    if (!trimmed(line).empty()) obey(line, source.outside);
   }
   return count > 0;
 }
 
-void RunControl::obey(const std::string& line) {
+/// As a signal does.
+void RunControl::ask_to_stop() {
+  if (signals_seen.fetch_add(1) > 0) _exit(kInterrupted);
+  report_.stopping();
+  run_.stop();
+}
+
+void RunControl::obey(const std::string& line, bool from_outside) {
   try {
     const RunCommand command = parse_command(line);
     switch (command.kind) {
       case RunCommand::pause: run_.pause(true); break;
       case RunCommand::resume: run_.pause(false); break;
       case RunCommand::step: run_.step(); break;
-      case RunCommand::stop: run_.stop(); break;
+      case RunCommand::stop: from_outside ? ask_to_stop() : run_.stop(); break;
       case RunCommand::checkpoint: run_.checkpoint(); break;
       case RunCommand::set: run_.set(command.assignment); break;
       case RunCommand::break_at: run_.add_breakpoint(command.place); break;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <thread>
 
+#include "engine/cli/control_pipe.h"
 #include "engine/cli/run_report.h"
 
 namespace rewardloom::cli {
@@ -35,7 +36,8 @@ struct RunCommand {
 RunCommand parse_command(std::string_view line);
 
 /// While it lives, SIGINT and SIGTERM stop the run after the iteration (a second one ends the
-/// process at once), and with `read_commands` the lines of standard input are obeyed.
+/// process at once), the lines of FOLDER/control are obeyed (a second stop there ends it at once
+/// too), and with `read_commands` those of standard input.
 class RunControl {
  public:
   RunControl(Run& run, RunReport& report, bool read_commands);
@@ -44,15 +46,24 @@ class RunControl {
   RunControl& operator=(const RunControl&) = delete;
 
  private:
+  /// Where commands come from, and what has come of a line whose end has not.
+  struct Source {
+    int descriptor = -1;
+    bool outside = false;  ///< not whoever started the run
+    std::string unfinished_line = {};
+  };
+
   void listen();
-  bool read_input();
-  void obey(const std::string& line);
+  /// False when nothing more will come.
+  bool read_from(Source& source);
+  void obey(const std::string& line, bool from_outside);
+  void ask_to_stop();
 
   Run& run_;
   RunReport& report_;
-  bool read_commands_;
+  ControlPipe pipe_;
+  std::array<Source, 2> sources_;
   std::array<int, 2> end_pipe_{};
-  std::string unfinished_line_;
   std::thread thread_;
 };
 

@@ -1,14 +1,18 @@
 #include "engine/io/run_reader.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 
 #include "engine/io/database.h"
 #include "engine/io/durable_file.h"
@@ -28,10 +32,25 @@ Bind bind_range(const Iterations& range) {
 }
 
 std::filesystem::path store_path(const std::filesystem::path& path) {
-  std::filesystem::path file = std::filesystem::is_directory(path) ? path / "run.db" : path;
-  if (std::filesystem::exists(file)) return file;
-  throw Failure("run-store-missing", fmt::format("there is no run store at {}", file.string()),
-                "name a run folder, or the run.db inside of it");
+  std::error_code fault;
+  const bool folder = std::filesystem::is_directory(path, fault);
+  const std::filesystem::path file = folder ? path / "run.db" : path;
+  const auto there = std::filesystem::status(file, fault);
+  const auto unreadable = [&](const std::string& why) {
+    return Failure("run-store-failed", fmt::format("{} cannot be read: {}", file.string(), why),
+                   "ask its owner for the right to read the run folder, or copy it");
+  };
+  if (fault == std::errc::permission_denied) throw unreadable(fault.message());
+  if (!std::filesystem::exists(there)) {
+    throw Failure("run-store-missing", fmt::format("there is no run store at {}", file.string()),
+                  "name a run folder, or the run.db inside of it");
+  }
+  if (std::filesystem::is_directory(there)) throw unreadable("it is a folder");
+  // Opening it to see would, on closing, drop the locks that another reader in this process has.
+  if (::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) != 0) {
+    throw unreadable(std::generic_category().message(errno));
+  }
+  return file;
 }
 
 std::string percent_encoded(const std::string& path) {

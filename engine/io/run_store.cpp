@@ -1,6 +1,7 @@
 #include "engine/io/run_store.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <chrono>

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/core/problem.h"
+#include "engine/run/watchdog.h"
 
 namespace rewardloom {
 namespace {
@@ -218,6 +219,21 @@ bool Breakpoints::may_pass(const std::string& node) const {
   return !held_ || (passes_ > 0 && waiting_.front() == &node);
 }
 
+void Breakpoints::begin_waiting(const std::string& node) {
+  if (waiting_.empty()) held_since_ = steady_nanoseconds();
+  waiting_.push_back(&node);
+}
+
+void Breakpoints::end_waiting(const std::string& node) {
+  waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &node));
+  if (waiting_.empty()) held_before_ += steady_nanoseconds() - held_since_;
+}
+
+std::int64_t Breakpoints::held_nanoseconds() const {
+  const std::lock_guard lock(mutex_);
+  return held_before_ + (waiting_.empty() ? 0 : steady_nanoseconds() - held_since_);
+}
+
 void Breakpoints::wait_at(const std::string& path, std::int64_t iteration) {
   const std::string node = plain_path(path);
   std::unique_lock lock(mutex_);
@@ -231,7 +247,7 @@ void Breakpoints::wait_at(const std::string& path, std::int64_t iteration) {
     target_.clear();
     update();
   }
-  waiting_.push_back(&node);
+  begin_waiting(node);
   // The one at the front is the one that the next step fires: it is told of, each time anew.
   for (bool told = false; !may_pass(node);) {
     if (!told && waiting_.front() == &node) {
@@ -244,7 +260,7 @@ void Breakpoints::wait_at(const std::string& path, std::int64_t iteration) {
     changed_.wait(lock);
   }
   if (held_) --passes_;
-  waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &node));
+  end_waiting(node);
   update();
   changed_.notify_all();
 }

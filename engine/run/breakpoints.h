@@ -69,6 +69,8 @@ class Breakpoints {
   }
   /// The breakpoint that says to pause before this iteration, as a text, or empty.
   std::string before_iteration(std::int64_t iteration);
+  /// For how long nodes have been held so far, in nanoseconds; several at once count once.
+  std::int64_t held_nanoseconds() const;
   void metric(const std::string& name, double value) {
     if (conditions_.load(std::memory_order_relaxed)) note_metric(name, value);
   }
@@ -80,6 +82,8 @@ class Breakpoints {
   std::string breakpoint_at(const std::string& node, std::int64_t iteration) const;
   void update();
   bool may_pass(const std::string& node) const;
+  void begin_waiting(const std::string& node);
+  void end_waiting(const std::string& node);
   bool let_go();
 
   mutable std::mutex mutex_;
@@ -87,6 +91,8 @@ class Breakpoints {
   std::vector<Breakpoint> list_;
   std::map<std::string, double> metrics_;
   std::vector<const std::string*> waiting_;  ///< in the order in which they came
+  std::int64_t held_before_ = 0;  ///< nanoseconds, until the last time that nobody waited
+  std::int64_t held_since_ = 0;   ///< steady clock, where somebody waits
   bool held_ = false;
   bool open_ = false;
   int passes_ = 0;

@@ -7,6 +7,7 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -147,6 +148,7 @@ PlanRuntime::PlanRuntime(const Plan& plan, Environment& environment, RuntimeScop
   kept_.assign(plan.slots.size(), 0);
   pending_ = std::make_unique<std::atomic<int>[]>(plan.nodes.size());
   readers_ = std::make_unique<std::atomic<int>[]>(plan.slots.size());
+  urgency_.assign(plan.nodes.size(), 0.0);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
     const PlanNode& plan_node = plan.nodes[i];
     auto node = std::make_unique<NodeRuntime>(*this, static_cast<int>(i), plan_node);
@@ -166,6 +168,7 @@ PlanRuntime::PlanRuntime(const Plan& plan, Environment& environment, RuntimeScop
     auto watched = std::make_unique<WatchedNode>();
     watched->name = node->settings.node;
     watched->deadline = node->plan.deadline;
+    watched->container = !node->plan.bodies.empty();
     for (const int next : node->plan.successors) {
       if (watched->waiting.size() == 8) break;
       watched->waiting.push_back(nodes_[static_cast<std::size_t>(next)]->settings.node);
@@ -186,6 +189,9 @@ PlanRuntime::~PlanRuntime() {
 void PlanRuntime::prepare(const std::vector<Value>& inputs) {
   failed_ = false;
   failure_.reset();
+  ready_.clear();
+  // Often while little is known, then ever more rarely: it walks over the whole plan.
+  if (const std::int64_t runs = runs_++; (runs & (runs - 1)) == 0) rank_nodes();
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     readers_[i].store(plan_.slots[i].readers, std::memory_order_relaxed);
     if (!kept_[i]) slots_[i] = Value();
@@ -221,15 +227,77 @@ std::vector<Value> PlanRuntime::run(const std::vector<Value>& inputs, std::int64
   return outputs;
 }
 
+void PlanRuntime::rank_nodes() {
+  double longest = 0;
+  for (auto it = plan_.order.rbegin(); it != plan_.order.rend(); ++it) {
+    const NodeRuntime& node = *nodes_[static_cast<std::size_t>(*it)];
+    double behind = 0;
+    for (const int next : node.plan.successors) {
+      behind = std::max(behind, urgency_[static_cast<std::size_t>(next)]);
+    }
+    const auto firings = static_cast<double>(std::max<std::int64_t>(1, node.row.firings));
+    const double own = node.row.seconds / firings;
+    longest = std::max(longest, own);
+    urgency_[static_cast<std::size_t>(*it)] = behind + own;
+  }
+  // Below this the order saves less than keeping it costs.
+  constexpr double kWorthOrdering = 5e-5;
+  ordered_ = longest > kWorthOrdering;
+}
+
+/// Orders the heap of ready nodes; of equal ones the first in the file comes first.
+class PlanRuntime::LessUrgent {
+ public:
+  explicit LessUrgent(const std::vector<double>& urgency) : urgency_(urgency) {}
+  bool operator()(int a, int b) const {
+    const double left = urgency_[static_cast<std::size_t>(a)];
+    const double right = urgency_[static_cast<std::size_t>(b)];
+    return left != right ? left < right : a > b;
+  }
+
+ private:
+  const std::vector<double>& urgency_;
+};
+
 void PlanRuntime::spawn(int node) {
   spawned_.give();
-  group_.run([this, node]() REWARDLOOM_TASK_SHELL { run_spawned(node); });
+  if (!ordered_) return group_.run([this, node]() REWARDLOOM_TASK_SHELL { run_spawned(node); });
+  {
+    const std::lock_guard lock(ready_mutex_);
+    ready_.push_back(node);
+    std::push_heap(ready_.begin(), ready_.end(), LessUrgent(urgency_));
+  }
+  group_.run([this]() REWARDLOOM_TASK_SHELL { run_spawned(take_ready()); });
+}
+
+int PlanRuntime::take_ready() {
+  const std::lock_guard lock(ready_mutex_);
+  std::pop_heap(ready_.begin(), ready_.end(), LessUrgent(urgency_));
+  const int node = ready_.back();
+  ready_.pop_back();
+  return node;
 }
 
 void PlanRuntime::run_spawned(int node) {
   spawned_.take();
   fire_chain(node);
   fired_.give();
+}
+
+int PlanRuntime::release_successors(NodeRuntime& node) {
+  int first = -1;
+  for (int next : node.plan.successors) {
+    const auto n = static_cast<std::size_t>(next);
+    if (pending_[n].fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
+    nodes_[n]->ready_at = node.end;
+    if (first >= 0 && LessUrgent(urgency_)(first, next)) std::swap(first, next);
+    if (first < 0) {
+      first = next;
+    } else {
+      spawn(next);
+    }
+  }
+  return first;
 }
 
 void PlanRuntime::wait_for_spawned() {
@@ -243,20 +311,7 @@ void PlanRuntime::fire_chain(int index) {
     if (!ready_on_host(node)) return wait_for_device(index);
     fire(node);
     if (failed_) return;
-    int next = -1;
-    for (const int successor : node.plan.successors) {
-      if (pending_[static_cast<std::size_t>(successor)].fetch_sub(1, std::memory_order_acq_rel) !=
-          1) {
-        continue;
-      }
-      nodes_[static_cast<std::size_t>(successor)]->ready_at = node.end;
-      if (next < 0) {
-        next = successor;
-      } else {
-        spawn(successor);
-      }
-    }
-    index = next;
+    index = release_successors(node);
   }
 }
 
@@ -332,11 +387,18 @@ void PlanRuntime::run_on_device(NodeRuntime& node) {
   node.ready = record_ready(*node.stream);
 }
 
+std::int64_t PlanRuntime::held_nanoseconds(const NodeRuntime& node) const {
+  const bool asks = node.watched->container && environment_.breakpoints != nullptr;
+  return asks ? environment_.breakpoints->held_nanoseconds() : 0;
+}
+
 void PlanRuntime::run_node(NodeRuntime& node) {
   const at::NoGradGuard no_gradients;
   const RandomKey key{seed_, node.stream_id, static_cast<std::uint64_t>(iteration_)};
   Step step(node.settings, node, node.inputs, node.outputs, key, iteration_);
+  const std::int64_t held = held_nanoseconds(node);
   const std::int64_t begin = steady_nanoseconds();
+  node.watched->held.store(held, std::memory_order_relaxed);
   node.watched->expired.store(false, std::memory_order_relaxed);
   node.watched->started.store(begin, std::memory_order_release);
   struct Running {
@@ -347,21 +409,22 @@ void PlanRuntime::run_node(NodeRuntime& node) {
     const Running running{*node.watched};
     node.node->run(step);
   }
-  const double seconds = static_cast<double>(steady_nanoseconds() - begin) * 1e-9;
-  if (node.plan.deadline > 0 && seconds > node.plan.deadline) {
+  const std::int64_t taken = steady_nanoseconds() - begin;
+  const double own_seconds = static_cast<double>(taken - (held_nanoseconds(node) - held)) * 1e-9;
+  if (node.plan.deadline > 0 && own_seconds > node.plan.deadline) {
     throw Failure(
         "node-deadline",
-        fmt::format("ran for {:.2f} s, its deadline is {:g} s", seconds, node.plan.deadline),
+        fmt::format("ran for {:.2f} s, its deadline is {:g} s", own_seconds, node.plan.deadline),
         "raise its deadline, or make it do less");
   }
-  deliver(node, seconds);
+  deliver(node, static_cast<double>(taken) * 1e-9, own_seconds);
 }
 
-void PlanRuntime::deliver(NodeRuntime& node, double seconds) {
+void PlanRuntime::deliver(NodeRuntime& node, double seconds, double own_seconds) {
   Recorder* const recorder = environment_.recorder;
   node.fired = true;
   ++node.row.firings;
-  node.row.seconds += seconds;
+  node.row.seconds += own_seconds;
   if (recorder) {
     node.end = recorder->now();
     node.start = node.end - seconds;
@@ -393,6 +456,18 @@ void PlanRuntime::deliver(NodeRuntime& node, double seconds) {
   drop_unread(node);
 }
 
+/// Of the policy that wrote a node's completions, where it is one that has texts.
+TokenText PlanRuntime::token_text_of(const NodeRuntime& node) {
+  for (const auto& edges : node.inputs) {
+    for (const Value* value : edges) {
+      if (!*value || value->type() != &PortTraits<Policy>::type()) continue;
+      const auto* const model = dynamic_cast<const TellsTokens*>(value->get<Policy>().state.get());
+      if (model != nullptr) return model->token_text();
+    }
+  }
+  return {};
+}
+
 void PlanRuntime::observe(NodeRuntime& node, std::size_t output, const Value& value) {
   Recorder* const recorder = environment_.recorder;
   const PlanSlot& slot = plan_.slots[static_cast<std::size_t>(node.plan.outputs[output].slot)];
@@ -411,7 +486,7 @@ void PlanRuntime::observe(NodeRuntime& node, std::size_t output, const Value& va
       recorder->probe(recorded_, node.settings.node, node.plan.outputs[output].name, value);
     }
   } else if (recorder && value.type() == &PortTraits<Completions>::type()) {
-    recorder->completions(recorded_, value);
+    recorder->completions(value, token_text_of(node));
   }
 }
 

@@ -50,10 +50,19 @@ class PlanRuntime {
 
  private:
   class NodeRuntime;
+  class LessUrgent;
 
   void prepare(const std::vector<Value>& inputs);
   void spawn(int node);
   void run_spawned(int node);
+  /// Takes the most urgent of the nodes that were spawned.
+  int take_ready();
+  /// The successors that now wait for nobody: the most urgent is given back (-1: none), the others
+  /// are spawned.
+  int release_successors(NodeRuntime& node);
+  /// What is left to do behind each node, by the time that nodes took so far: the longest way to
+  /// the end, in seconds.
+  void rank_nodes();
   void wait_for_spawned();
   void fire_chain(int node);
   void fire(NodeRuntime& node);
@@ -61,8 +70,10 @@ class PlanRuntime {
   void attempt(NodeRuntime& node);
   void run_on_device(NodeRuntime& node);
   void run_node(NodeRuntime& node);
-  void deliver(NodeRuntime& node, double seconds);
+  void deliver(NodeRuntime& node, double seconds, double own_seconds);
+  std::int64_t held_nanoseconds(const NodeRuntime& node) const;
   void observe(NodeRuntime& node, std::size_t output, const Value& value);
+  static TokenText token_text_of(const NodeRuntime& node);
   void release_inputs(NodeRuntime& node);
   void drop_unread(NodeRuntime& node);
   bool ready_on_host(const NodeRuntime& node) const;
@@ -84,6 +95,11 @@ class PlanRuntime {
   std::vector<char> kept_;  ///< slots of nodes whose outputs stay from iteration to iteration
 
   oneapi::tbb::task_group group_;
+  std::vector<double> urgency_;  ///< of each node
+  bool ordered_ = false;         ///< whether ready nodes start by urgency
+  std::int64_t runs_ = 0;
+  std::mutex ready_mutex_;
+  std::vector<int> ready_;  ///< spawned and not begun: a heap, the most urgent first
   Handover spawned_;
   Handover fired_;
   std::int64_t iteration_ = 0;

@@ -111,22 +111,36 @@ Json row_json(const at::Tensor& tensor, std::int64_t row, const at::Tensor& writ
   return list;
 }
 
-/// Which tokens of a row the policy wrote, where the value has one number for each token of it.
-at::Tensor written_tokens(const Completions* texts, const at::Tensor& main, std::int64_t row) {
-  if (texts == nullptr || main.dim() != 2 || main.sizes() != texts->tokens.sizes()) return {};
-  return texts->mask().select(0, row).to(at::kCPU);
-}
-
-void add_tokens(Json& json, const Completions& texts, std::int64_t row, const at::Tensor& written) {
-  const at::Tensor ids = texts.tokens.select(0, row).to(at::kCPU, at::kLong).contiguous();
+/// The ids of the tokens that `written` [T] marks, and what they say.
+void add_tokens(Json& json, const Completions& completions, const TokenText& token_text,
+                std::int64_t row, const at::Tensor& written) {
+  const at::Tensor ids =
+      completions.tokens.select(0, row).to(at::kCPU, at::kLong).masked_select(written).contiguous();
   Json tokens = Json::array();
+  Json texts = Json::array();
   for (std::int64_t i = 0; i < ids.numel(); ++i) {
-    if (written[i].item<bool>()) tokens.push_back(ids[i].item<std::int64_t>());
+    const std::int64_t id = ids.data_ptr<std::int64_t>()[i];
+    tokens.push_back(id);
+    if (token_text) texts.push_back(printable_utf8(token_text(id)));
   }
   json["tokens"] = std::move(tokens);
-  if (texts.log_probs.defined()) {
-    json["behaviour_log_probs"] = row_json(texts.log_probs, row, written);
+  if (token_text) json["token_texts"] = std::move(texts);
+}
+
+/// Bytes of the character that `bytes` begin with; 0 where they begin with none that is whole.
+std::size_t character_length(std::string_view bytes) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  const unsigned char first = at(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || bytes.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((at(i) & 0xc0) != 0x80) return 0;
   }
+  // Written longer than needed, half of a pair, or beyond the last character.
+  const bool wrong = (first == 0xe0 && at(1) < 0xa0) || (first == 0xed && at(1) > 0x9f) ||
+                     (first == 0xf0 && at(1) < 0x90) || (first == 0xf4 && at(1) > 0x8f);
+  return wrong ? 0 : length;
 }
 
 void add_texts(Json& json, const Completions& completions, std::int64_t row) {
@@ -159,15 +173,28 @@ std::vector<ProbeComponent> probe_components(const Value& value) {
   return components;
 }
 
-void BatchTexts::remember(std::int64_t, Value completions) {
-  kept_.push_back(std::move(completions));
+std::string printable_utf8(std::string_view bytes) {
+  std::string text;
+  while (!bytes.empty()) {
+    const std::size_t length = character_length(bytes);
+    if (length == 0) {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(bytes[0]));
+    } else {
+      text += bytes.substr(0, length);
+    }
+    bytes.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return text;
+}
+
+void BatchTexts::remember(Value completions, TokenText token_text) {
+  kept_.push_back({std::move(completions), std::move(token_text)});
   if (kept_.size() > kKept) kept_.pop_front();
 }
 
-const Completions* BatchTexts::find(std::int64_t batch) const {
+const BatchTexts::Batch* BatchTexts::find(std::int64_t batch) const {
   for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
-    const Completions& completions = it->get<Completions>();
-    if (completions.batch == batch) return &completions;
+    if (it->completions.get<Completions>().batch == batch) return &*it;
   }
   return nullptr;
 }
@@ -176,14 +203,24 @@ std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches
                                    const RandomKey& key) {
   const FieldReader fields = read(value);
   if (!fields.main.defined() || fields.main.dim() == 0 || count <= 0) return {};
-  const Completions* const texts = batches.find(fields.batch);
+  const BatchTexts::Batch* const batch = batches.find(fields.batch);
+  const Completions* const texts = batch ? &batch->completions.get<Completions>() : nullptr;
+  const bool per_token =
+      texts != nullptr && fields.main.dim() == 2 && fields.main.sizes() == texts->tokens.sizes();
+  const bool tells_tokens = per_token || (texts != nullptr && texts->kinds.defined() &&
+                                          value.type() == &PortTraits<Rewards>::type() &&
+                                          fields.main.size(0) == texts->rows());
+  const at::Tensor policys = tells_tokens ? texts->mask().to(at::kCPU) : at::Tensor();
   std::vector<SampleRow> rows;
   for (const std::int64_t row : reservoir(fields.main.size(0), count, key)) {
     Json json;
     json["batch"] = fields.batch;
     if (texts != nullptr) add_texts(json, *texts, row);
-    const at::Tensor written = written_tokens(texts, fields.main, row);
-    if (written.defined()) add_tokens(json, *texts, row, written);
+    const at::Tensor written = per_token ? policys.select(0, row) : at::Tensor();
+    if (tells_tokens) add_tokens(json, *texts, batch->token_text, row, policys.select(0, row));
+    if (per_token && texts->log_probs.defined()) {
+      json["behaviour_log_probs"] = row_json(texts->log_probs, row, written);
+    }
     if (fields.group.defined()) json["group"] = fields.group[row].item<std::int64_t>();
     if (fields.absent.defined() && fields.absent[row].item<bool>()) json["absent"] = true;
     for (const auto& [name, tensor] : fields.numbers_found) {

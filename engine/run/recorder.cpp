@@ -21,8 +21,8 @@ struct ProbeWork {
   Value value;
 };
 struct CompletionsWork {
-  std::int64_t iteration;
   Value value;
+  TokenText token_text;
 };
 struct SpanWork {
   std::int64_t iteration;
@@ -53,7 +53,7 @@ struct Recorder::Implementation {
   void write(Work& work);
   void write(const MetricRow& row);
   void write(const ProbeWork& work);
-  void write(const CompletionsWork& work) { batches.remember(work.iteration, work.value); }
+  void write(const CompletionsWork& work) { batches.remember(work.value, work.token_text); }
   void write(const EventRow& row) { store.add(row); }
   void write(const AlarmRow& row) { store.add(row); }
   void write(const NodeRow& row) { store.add(row); }
@@ -189,8 +189,8 @@ void Recorder::probe(std::int64_t iteration, std::string node, std::string port,
   push({ProbeWork{iteration, std::move(node), std::move(port), std::move(value)}}, true);
 }
 
-void Recorder::completions(std::int64_t iteration, Value value) {
-  push({CompletionsWork{iteration, std::move(value)}}, false);
+void Recorder::completions(Value value, TokenText token_text) {
+  push({CompletionsWork{std::move(value), std::move(token_text)}}, false);
 }
 
 void Recorder::event(std::int64_t iteration, std::string kind, std::string node, Json data) {

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/core/token_texts.h"
 #include "engine/core/value.h"
 #include "engine/io/run_store.h"
 #include "engine/io/tensorboard.h"
@@ -50,8 +51,9 @@ class Recorder {
   void metric(std::int64_t iteration, std::string name, double value);
   /// A value that flowed through a probe; its distribution and a reservoir of its rows are kept.
   void probe(std::int64_t iteration, std::string node, std::string port, Value value);
-  /// Rows that probes of the same batch will be shown with (prompt and completion).
-  void completions(std::int64_t iteration, Value value);
+  /// Rows that probes of the same batch will be shown with (prompt, completion, tokens), and what
+  /// their tokens say where that is known.
+  void completions(Value value, TokenText token_text = {});
   void event(std::int64_t iteration, std::string kind, std::string node, Json data);
   void alarm(std::int64_t iteration, const Problem& problem);
   void node(NodeRow row);

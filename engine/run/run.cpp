@@ -52,6 +52,9 @@ void prepare_process() {
   // A fixed threshold: large tensors go back to the system when they are freed. glibc would raise
   // it to their size and keep ten of them.
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  // Smaller ones are freed and wanted again all the time: handing the end of a heap back at once
+  // costs a page fault for each page when it is needed next.
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   at::set_num_threads(1);
   // OpenBLAS keeps a pool of its own that LibTorch's setting does not reach.
   using SetThreads = void (*)(int);
@@ -67,8 +70,8 @@ struct Run::Parts {
   Environment environment;
   std::unique_ptr<Plan> plan;
   std::unique_ptr<Recorder> recorder;
-  std::unique_ptr<Watchdog> watchdog;
   Breakpoints breakpoints;
+  std::unique_ptr<Watchdog> watchdog;  // after what it asks for the time that was held
   std::unique_ptr<oneapi::tbb::task_arena> arena;
   std::unique_ptr<PlanRuntime> runtime;
   std::vector<NodeRow> earlier_rows;  ///< of nodes before this process resumed the run
@@ -196,6 +199,7 @@ void Run::start_parts() {
   }
   WatchdogOptions watchdog;
   watchdog.patience = options_.patience;
+  watchdog.held = [this] { return parts_->breakpoints.held_nanoseconds(); };
   watchdog.report = [this](const Problem& problem) {
     if (parts_->recorder) parts_->recorder->alarm(completed_, problem);
     if (observer_) observer_->problem(problem);
@@ -359,10 +363,17 @@ bool Run::wait_while_paused() {
     return !stop_;
   }
   const bool held = paused_ && !stop_;
-  if (held && observer_) observer_->paused(true);
+  const auto tell = [&](bool paused) {
+    if (observer_) observer_->paused(paused);
+    // For whoever watches the folder.
+    if (parts_->recorder) {
+      parts_->recorder->event(completed_, paused ? "paused" : "resumed", "", Json::object());
+    }
+  };
+  if (held) tell(true);
   command_.wait(lock, [&] { return !paused_ || steps_ > 0 || stop_; });
   if (steps_ > 0) --steps_;
-  if (held && observer_) observer_->paused(false);
+  if (held) tell(false);
   in_iteration_ = !stop_;
   return !stop_;
 }

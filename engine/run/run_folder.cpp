@@ -6,10 +6,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -63,6 +63,8 @@ std::string folder_name(const std::string& graph_name) {
   for (const char c : graph_name) {
     name += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ? c : '-';
   }
+  // A hidden graph file's run is not hidden, and no command takes its name for an option.
+  name.erase(0, std::min(name.find_first_not_of('-'), name.size()));
   const auto now =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   return fmt::format("{}-{:%Y%m%d-%H%M%S}", name.empty() ? "run" : name,
@@ -120,14 +122,18 @@ void write_run_info(const fs::path& folder, const RunInfo& info) {
 }
 
 RunInfo read_run_info(const fs::path& folder) {
-  std::ifstream file(folder / "run.json");
-  if (!file) {
-    throw Failure("run-folder",
-                  fmt::format("{} is no run folder: it has no run.json", folder.string()),
-                  "name a folder that `rewardloom run` has made");
-  }
+  const auto text = [&] {
+    try {
+      return read_file(folder / "run.json");
+    } catch (const Failure& failure) {
+      if (failure.problem().code != "file-not-found") throw;
+      throw Failure("run-folder",
+                    fmt::format("{} is no run folder: it has no run.json", folder.string()),
+                    "name a folder that `rewardloom run` has made");
+    }
+  }();
   try {
-    return run_info_from_json(Json::parse(file));
+    return run_info_from_json(Json::parse(text));
   } catch (const nlohmann::json::exception& error) {
     throw Failure("run-folder",
                   fmt::format("{}/run.json is broken: {}", folder.string(), error.what()));

@@ -51,8 +51,9 @@ std::vector<std::string> Watchdog::running() {
 }
 
 void Watchdog::look() {
+  const std::int64_t held = options_.held ? options_.held() : 0;
   const std::int64_t now = steady_nanoseconds();
-  for (WatchedNode* node : nodes_) look_at(*node, now);
+  for (WatchedNode* node : nodes_) look_at(*node, now, held);
 }
 
 namespace {
@@ -69,10 +70,14 @@ Problem problem_of(const WatchedNode& node, std::string code, std::string text, 
 
 }  // namespace
 
-void Watchdog::look_at(WatchedNode& node, std::int64_t now) {
+void Watchdog::look_at(WatchedNode& node, std::int64_t now, std::int64_t held) {
   const std::int64_t started = node.started.load(std::memory_order_acquire);
   if (started == 0) return;
-  const double seconds = static_cast<double>(now - started) * 1e-9;
+  std::int64_t own = now - started;
+  if (node.container) own -= held - node.held.load(std::memory_order_acquire);
+  // Another firing has begun meanwhile: what was read belongs to two.
+  if (node.started.load(std::memory_order_relaxed) != started) return;
+  const double seconds = static_cast<double>(own) * 1e-9;
   if (node.deadline > 0 && seconds > node.deadline) {
     if (!node.expired.exchange(true)) {
       options_.report(problem_of(node, "node-deadline",

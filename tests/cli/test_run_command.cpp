@@ -1,10 +1,14 @@
 // `rewardloom run`: reports, commands, signals, resuming.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <QStandardPaths>
 #include <functional>
 #include <map>
 
+#include "engine/io/run_reader.h"
 #include "tests/cli/program.h"
 #include "tests/qt_test.h"
 
@@ -87,6 +91,39 @@ class TestRunCommand : public QObject {
   QString file(const char* name) const { return temporary.filePath(QString::fromUtf8(name)); }
   Finished run(const QStringList& arguments) const {
     return run_program(QStringList{"run"} + arguments, folder());
+  }
+  /// A long run without --json that takes commands; its folder.
+  QString startForPipe(QProcess& process, const QStringList& more = {}) const {
+    const QString out = QStringLiteral("piped-%1").arg(QDir(folder()).count());
+    prepare(
+        process,
+        QStringList{"run", "small.json", "--quiet", "--iterations", "1000000", "--out", out} + more,
+        folder());
+    process.start();
+    QString run_folder;
+    const bool begun = QTest::qWaitFor(
+        [&] {
+          const QDir runs(temporary.filePath(out));
+          const QStringList names = runs.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+          if (!names.isEmpty()) run_folder = runs.filePath(names.at(0));
+          return !names.isEmpty() && QFile::exists(run_folder + "/control");
+        },
+        20000);
+    return begun ? run_folder : QString();
+  }
+  /// Whether anybody hears it.
+  static bool say(const QString& run_folder, const QByteArray& lines) {
+    const QByteArray path = (run_folder + "/control").toLocal8Bit();
+    const int pipe = ::open(path.constData(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (pipe < 0) return false;
+    const bool said =
+        ::write(pipe, lines.constData(), static_cast<std::size_t>(lines.size())) == lines.size();
+    ::close(pipe);
+    return said;
+  }
+  static mode_t modeOf(const QString& path) {
+    struct stat status {};
+    return ::stat(path.toLocal8Bit().constData(), &status) == 0 ? status.st_mode : 0;
   }
 
  private Q_SLOTS:
@@ -307,6 +344,72 @@ class TestRunCommand : public QObject {
     live.interrupt();
     QCOMPARE(live.status(), 130);
     QVERIFY(live.next("end").empty());
+  }
+
+  void aRunTakesCommandsFromItsFolder() {
+    QProcess other;
+    const QString run_folder = startForPipe(other);
+    QVERIFY(!run_folder.isEmpty());
+    QCOMPARE(modeOf(run_folder + "/control"), mode_t{S_IFIFO | 0600});
+    QVERIFY(say(run_folder, "nonsense\npause\n"));  // one that is none does no harm
+    RunReader reader(run_folder.toStdString());
+    QTRY_COMPARE_WITH_TIMEOUT(reader.events("paused").size(), 1U, 20000);
+    const auto held = reader.last_recorded_iteration();
+    QTest::qWait(500);
+    QCOMPARE(reader.last_recorded_iteration(), held);
+    QVERIFY(say(run_folder, "step\n"));
+    QTRY_COMPARE_WITH_TIMEOUT(reader.events("paused").size(), 2U, 20000);
+    QCOMPARE(*reader.last_recorded_iteration(), *held + 1);
+    QVERIFY(say(run_folder, "{\"command\": \"resume\"}\n"));
+    QTRY_VERIFY_WITH_TIMEOUT(reader.last_recorded_iteration() > *held + 1, 20000);
+    QVERIFY(say(run_folder, "stop\n"));
+    QVERIFY(other.waitForFinished(kPatience));
+    QCOMPARE(other.exitCode(), 130);
+    QVERIFY(!QFile::exists(run_folder + "/control"));
+    QVERIFY(!QDir(run_folder + "/checkpoints").isEmpty());
+  }
+
+  void aSecondStopThereEndsAtOnce() {
+    QProcess other;
+    const QString run_folder =
+        startForPipe(other, {"--set", "tasks.batch=4000", "--set", "rollout.group_size=64"});
+    QVERIFY(!run_folder.isEmpty());
+    QVERIFY(say(run_folder, "stop\nstop\n"));
+    QVERIFY(other.waitForFinished(kPatience));
+    QCOMPARE(other.exitCode(), 130);
+    QVERIFY(QDir(run_folder + "/checkpoints").isEmpty());
+  }
+
+  void aKilledRunsPipeServesTheNextOne() {
+    QProcess killed;
+    const QString run_folder = startForPipe(killed);
+    QVERIFY(!run_folder.isEmpty());
+    QTRY_VERIFY_WITH_TIMEOUT(!QDir(run_folder + "/checkpoints").isEmpty(), 20000);
+    killed.kill();
+    QVERIFY(killed.waitForFinished(kPatience));
+    QVERIFY(!say(run_folder, "pause\n"));  // nobody hears
+    QProcess next;
+    prepare(next, {"run", "--quiet", "--resume", run_folder, "--iterations", "1000000"}, folder());
+    next.start();
+    // Said once: a second stop would end it at once.
+    QVERIFY(QTest::qWaitFor([&] { return say(run_folder, "stop\n"); }, 20000));
+    QVERIFY(next.waitForFinished(kPatience));
+    QCOMPARE(next.exitCode(), 130);
+    QVERIFY(!QFile::exists(run_folder + "/control"));
+  }
+
+  void whatIsNoPipeIsLeftAlone() {
+    QProcess first;
+    const QString run_folder = startForPipe(first);
+    QVERIFY(say(run_folder, "stop\n"));
+    QVERIFY(first.waitForFinished(kPatience));
+    write_all(run_folder + "/control", "stop\n");
+    const int done =
+        Json::parse(read_all(run_folder + "/run.json").toStdString()).at("completed").get<int>();
+    QCOMPARE(
+        run({"--quiet", "--resume", run_folder, "--iterations", QString::number(done + 2)}).status,
+        0);
+    QCOMPARE(read_all(run_folder + "/control"), QByteArray("stop\n"));
   }
 
   void aRunThatNobodyHearsStops() {

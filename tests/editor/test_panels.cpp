@@ -1,5 +1,6 @@
 // Search, parameters, problems, the table of actions, the journal.
 #include <QComboBox>
+#include <QLabel>
 #include <QLineEdit>
 #include <QTemporaryDir>
 
@@ -122,6 +123,69 @@ class TestPanels : public QObject {
     QVERIFY(!QFile::exists(file));
     Journal::remove(left[0]);
     QVERIFY(Journal::left(folder.path()).empty());
+  }
+
+  void a_power_cut_leaves_the_safe_copy() {
+    QTemporaryDir folder;
+    GraphModel model(catalogue_);
+    Journal journal(model, folder.path());
+    model.load(graphFile("grpo-arithmetic.json"));
+    model.edit("add", [](Document& d) { addNode(d, {}, "reward.length", QPointF()); });
+    journal.flush();
+    const QString dead = folder.path() + "/999999997-abc.journal";
+    QVERIFY(QFile::copy(journal.file() + ".safe", dead + ".safe"));
+    QCOMPARE(Journal::left(folder.path()).size(), 1U);  // the other one is lost altogether
+    QFile empty(dead);
+    QVERIFY(empty.open(QIODevice::WriteOnly));
+    empty.close();
+    const auto left = Journal::left(folder.path());
+    QCOMPARE(left.size(), 1U);
+    QVERIFY(Journal::read(left[0]).same_content(model.document()));
+    Journal::remove(left[0]);
+    QVERIFY(Journal::left(folder.path()).empty());
+  }
+
+  void a_number_that_another_process_has_now_hides_no_journal() {
+    QTemporaryDir folder;
+    GraphModel model(catalogue_);
+    Journal journal(model, folder.path());
+    model.load(graphFile("grpo-arithmetic.json"));
+    model.edit("add", [](Document& d) { addNode(d, {}, "reward.length", QPointF()); });
+    journal.flush();
+    QVERIFY(Journal::left(folder.path()).empty());  // this process lives
+    Json json = Json::parse(read_file(journal.file().toStdString()));
+    QVERIFY(!json.at("started").get<std::string>().empty());
+    json["started"] = "another boot 17";
+    write_durably(journal.file().toStdString(), json.dump());
+    QCOMPARE(Journal::left(folder.path()).size(), 1U);
+  }
+
+  void a_subgraphs_parameters_can_be_set_on_its_node() {
+    GraphModel model(catalogue_);
+    model.load(graphFile("grpo-arithmetic.json"));
+    std::string made;
+    model.edit("group", [&](Document& d) {
+      setParameter(d, {}, "clip", "low", "$low");
+      d.parameters["low"] = 0.2;
+      made = makeSubgraph(d, {}, {"clip", "update"}, "train", *catalogue_);
+    });
+    ParameterPanel panel;
+    panel.setModel(&model);
+    panel.show({}, {made});
+    QLineEdit* field = nullptr;
+    for (QWidget* widget : panel.findChildren<QWidget*>()) {
+      if (widget->accessibleName() == "low") field = widget->findChild<QLineEdit*>();
+    }
+    QVERIFY(field);
+    field->setText("-3");  // the range is that of the parameter inside
+    Q_EMIT field->editingFinished();
+    QCOMPARE(model.document().node(made)->params["low"], Json("$low"));
+    field->setText("0.1");
+    Q_EMIT field->editingFinished();
+    QCOMPARE(model.document().node(made)->params["low"], Json(0.1));
+    for (const QLabel* label : panel.findChildren<QLabel*>()) {
+      QVERIFY2(!label->text().contains("unknown"), qPrintable(label->text()));
+    }
   }
 
   void a_damaged_journal_is_named() {

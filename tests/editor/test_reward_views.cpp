@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 
+#include "editor/rewards/custom_plot.h"
 #include "editor/rewards/rewards_dock.h"
 #include "editor/rewards/run_places.h"
 #include "editor/rewards/wire_values.h"
@@ -212,6 +213,10 @@ class TestRewardViews : public QObject {
     QVERIFY(model.rowCount() > 0 && model.rowCount() < static_cast<int>(expected.size()));
     for (int i = 0; i < model.rowCount(); ++i) QVERIFY(model.number(i, "total") > middle);
     dock().samples().search({});
+    // Columns are measures: what identifies a rollout or its tokens is none.
+    for (const std::string& name : model.names()) {
+      QVERIFY2(!name.starts_with("token") && name != "batch", name.c_str());
+    }
     // A click forgets the region.
     QTest::mouseClick(&heat, Qt::LeftButton, {}, heat.placeOf(kFit + 8, low).toPoint());
     QVERIFY(!heat.region());
@@ -306,11 +311,16 @@ class TestRewardViews : public QObject {
     const TokenTable& tokens = dock().samples().tokens().table();
     const Rollout& rollout = dock().samples().rollouts().rollout(0);
     QVERIFY(static_cast<qsizetype>(tokens.tokens.size()) >= rollout.completion.size());
+    // Each token's own text, as the run's tokenizer gives it.
+    const Json own = Json::parse(rollout.data);
+    QCOMPARE(tokens.ids, own.at("tokens").get<std::vector<std::int64_t>>());
+    QCOMPARE(own.at("token_texts").size(), tokens.ids.size());
     QString text;
     for (const QString& token : tokens.tokens) {
-      if (token != "end") text += token;
+      if (token != "<E>") text += token;
     }
     QCOMPARE(text, rollout.completion);
+    QVERIFY(tokens.note.isEmpty());
     QVERIFY(dock().samples().tokens().isVisible());
     std::map<QString, const TokenQuantity*> quantities;
     for (const TokenQuantity& quantity : tokens.quantities) quantities[quantity.name] = &quantity;
@@ -566,6 +576,116 @@ class TestRewardViews : public QObject {
     QVERIFY(!overoptimisation(nan, nan) || !overoptimisation(nan, nan)->suspect);
   }
 
+  void a_plot_holds_only_the_points_that_are_seen() {
+    std::mt19937 random(3);
+    std::normal_distribution<double> noise;
+    MetricSeries series;
+    for (int i = 0; i < 300000; ++i) series.append(i, noise(random));
+    CurvePlot view(Theme::darkTheme());
+    view.resize(600, 260);
+    view.show();
+    view.setCurves({{"noise", &series, Qt::red}});
+    QCustomPlot& plot = view.plot();
+    plot.replot();
+    QVERIFY(plot.isVisible());
+    const auto drawn = [&] { return plot.graph(0)->dataCount(); };
+    QVERIFY(drawn() > 600);
+    QVERIFY(drawn() <= 2 * 600 * std::ceil(view.devicePixelRatioF()));
+    // Nothing between the extremes is lost: the lowest and the highest of all are there.
+    double low = 0, high = 0;
+    for (const SeriesPoint& point : series.points()) {
+      low = std::min(low, point.value);
+      high = std::max(high, point.value);
+    }
+    bool foundRange = false;
+    const QCPRange values = plot.graph(0)->getValueRange(foundRange);
+    QVERIFY(foundRange);
+    QCOMPARE(values.lower, low);
+    QCOMPARE(values.upper, high);
+    // Near enough there are fewer points than pixels: each is drawn as it is.
+    plot.xAxis->setRange(1000.5, 1100.5);
+    plot.replot();
+    QCOMPARE(drawn(), 102);
+    for (const QCPGraphData& point : *plot.graph(0)->data()) {
+      QCOMPARE(point.value, series.valueAt(static_cast<std::int64_t>(point.key)));
+    }
+  }
+
+  void plots_are_zoomed_dragged_and_chosen_in_by_hand() {
+    MetricSeries series;
+    for (int i = 0; i < 1000; ++i) series.append(i, 0.001 * i);
+    CurvePlot view(Theme::lightTheme());
+    view.resize(600, 260);
+    view.show();
+    view.setCurves({{"rising", &series, Qt::red}});
+    QCustomPlot& plot = view.plot();
+    plot.replot();
+    QCOMPARE(plot.xAxis->range(), QCPRange(0, 1000));
+    const QRect area = plot.axisRect()->rect();
+    const QPointF middle = QRectF(area).center();
+    QWheelEvent wheel(middle, plot.mapToGlobal(middle.toPoint()), {}, {0, 240}, Qt::NoButton, {},
+                      Qt::NoScrollPhase, false);
+    QCoreApplication::sendEvent(&plot, &wheel);
+    plot.replot();
+    const QCPRange near = plot.xAxis->range();
+    QVERIFY(near.size() < 800);
+    // What is seen fills the height.
+    QVERIFY(plot.yAxis->range().size() < 0.9);
+    drag(plot, middle, middle + QPointF(80, 0));
+    plot.replot();
+    QVERIFY(plot.xAxis->range().lower < near.lower - 20);
+    QVERIFY(std::abs(plot.xAxis->range().size() - near.size()) < 1e-6);
+    // Not out of the run.
+    for (int i = 0; i < 9; ++i) drag(plot, middle - QPointF(200, 0), middle + QPointF(200, 0));
+    QVERIFY(plot.xAxis->range().lower >= 0);
+    // A click chooses, a drag does not; a double click shows all again.
+    QSignalSpy chosen(&view, &RewardView::iterationChosen);
+    drag(plot, middle, middle - QPointF(50, 0));
+    QCOMPARE(chosen.count(), 0);
+    plot.replot();
+    const double x = plot.xAxis->pixelToCoord(middle.x());
+    QTest::mouseClick(&plot, Qt::LeftButton, {}, middle.toPoint());
+    QCOMPARE(chosen.count(), 1);
+    QVERIFY(std::abs(chosen[0][0].toDouble() - x) <= 2);
+    QSignalSpy hovered(&view, &RewardView::iterationHovered);
+    const QPointF over = middle + QPointF(30, 4);
+    QMouseEvent move(QEvent::MouseMove, over, plot.mapToGlobal(over), Qt::NoButton, Qt::NoButton,
+                     Qt::NoModifier);
+    QCoreApplication::sendEvent(&plot, &move);
+    QCOMPARE(hovered.count(), 1);
+    QCOMPARE(hovered[0][0].toLongLong(),
+             static_cast<qlonglong>(std::floor(plot.xAxis->pixelToCoord(over.x()))));
+    QTest::mouseDClick(&plot, Qt::LeftButton, {}, middle.toPoint());
+    plot.replot();
+    QCOMPARE(plot.xAxis->range(), QCPRange(0, 1000));
+    // The legend says what the curve is at the cursor.
+    view.setCursorIteration(250);
+    plot.replot();
+    QCOMPARE(plot.legend->itemCount(), 1);
+    const auto* line = qobject_cast<QCPItemStraightLine*>(plot.item(0));
+    QVERIFY(line && line->visible());
+    QCOMPARE(line->point1->key(), 250.0);
+  }
+
+  void plots_wear_the_theme_and_the_screens_scale() {
+    MetricSeries series;
+    for (int i = 0; i < 50; ++i) series.append(i, 0.1 * i);
+    CurvePlot view(Theme::lightTheme());
+    view.resize(400, 200);
+    view.show();
+    view.setCurves({{"rising", &series, Qt::red}});
+    for (const Theme& theme : {Theme::darkTheme(), Theme::lightTheme()}) {
+      view.setTheme(theme);
+      view.plot().replot();
+      const QImage image = view.grab().toImage();
+      QCOMPARE(QColor(image.pixel(2, image.height() / 2)), theme.canvas);
+      QCOMPARE(view.plot().xAxis->tickLabelColor(), theme.faintText);
+    }
+    view.setCurves({});
+    QVERIFY(!view.plot().isVisible());
+    QVERIFY(!view.grab().isNull());
+  }
+
   void pairs_stand_in_one_place_of_the_graph() {
     const auto pairs = proxy_gold_pairs(
         {"a/measure/gold", "a/measure/proxy", "a/update/a/kl/kl_mean", "a/update/a/clip/approx_kl",
@@ -614,6 +734,16 @@ class TestRewardViews : public QObject {
     const TokenTable ids = tokenTable(reward, {reward, words});
     QCOMPARE(ids.tokens, (std::vector<QString>{"#11", "#12"}));
     QVERIFY(ids.quantities.front().perToken());
+    // Recorded texts, also of tokens of several characters or of a part of one.
+    const SampleRow pieces{
+        3, "old", "log_probs", 1,
+        "{\"batch\": 7, \"tokens\": [11, 12, 13, 14, 15], \"log_probs\": [-1.0, "
+        "-2.0, -3.0, -4.0, -5.0], \"token_texts\": [\" forty\", \"\\\\xe2\\\\x82\", "
+        "\"\\n\", \"  \", \"\"]}"};
+    const TokenTable told = tokenTable(reward, {reward, pieces}, {{11, "wrong"}});
+    QCOMPARE(told.tokens, (std::vector<QString>{" forty", "\\xe2\\x82", QString(QChar(0x21b5)),
+                                                QString(2, QChar(0x2423)), "#15"}));
+    QCOMPARE(told.ids, (std::vector<std::int64_t>{11, 12, 13, 14, 15}));
     // Runs of a version without batches: the same texts are the same answer.
     const SampleRow old{3, "check", "rewards", 1, "{\"completion\": \"x\", \"total\": 1.0}"};
     const SampleRow same{3, "adv", "advantages", 1, "{\"completion\": \"x\", \"advantages\": 2.0}"};

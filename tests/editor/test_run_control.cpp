@@ -1,8 +1,12 @@
 // Runs held by breakpoints and steps, queued, gone on with, watched from outside. The runs are real
 // processes.
+#include <sys/stat.h>
+
+#include <QAction>
 #include <QDir>
 #include <QProcess>
 #include <QSignalSpy>
+#include <QStatusBar>
 #include <QTemporaryDir>
 
 #include "editor/panels/problems_panel.h"
@@ -211,6 +215,67 @@ class TestRunControl : public QObject {
     QVERIFY(!tab.isStale());
   }
 
+  void a_run_that_another_process_does_is_paused_stepped_and_stopped() {
+    QProcess other;
+    const QString folder = startElsewhere(other);
+    QVERIFY(!folder.isEmpty());
+    GraphTab& tab = *window_->currentTab();
+    QVERIFY(tab.isRunning());
+    const ActionTable& actions = window_->actions();
+    QVERIFY(actions.action("run.stop")->isEnabled());
+    actions.run("run.pause");
+    QTRY_VERIFY_WITH_TIMEOUT(tab.isHeld(), 20000);
+    QCOMPARE(tab.runWatch().state(), QString("paused"));
+    const qint64 held = tab.runWatch().completed();
+    QTest::qWait(600);
+    QCOMPARE(tab.runWatch().completed(), held);
+    window_->stepRun("step");
+    QTRY_COMPARE_WITH_TIMEOUT(tab.runWatch().completed(), held + 1, 20000);
+    QTRY_VERIFY(tab.isHeld());
+    window_->startRun();  // goes on
+    QTRY_VERIFY_WITH_TIMEOUT(!tab.isHeld() && tab.runWatch().completed() > held + 1, 20000);
+    QVERIFY(!tab.run().isActive());
+    window_->stopRun();
+    QCOMPARE(tab.runWatch().state(), QString("stopping"));
+    QTRY_COMPARE_WITH_TIMEOUT(other.state(), QProcess::NotRunning, 20000);
+    QCOMPARE(other.exitCode(), 130);
+    QTRY_COMPARE(tab.runWatch().state(), QString("interrupted"));
+    QVERIFY(!tab.isRunning());
+    QVERIFY(!actions.action("run.stop")->isEnabled());
+    QVERIFY(!QFile::exists(folder + "/control"));
+    QVERIFY(!QDir(folder + "/checkpoints").entryList(QDir::Dirs | QDir::NoDotAndDotDot).isEmpty());
+    tab.ask(GraphTab::Ask::stop);  // it is over: said so, and nothing else
+    QVERIFY(window_->statusBar()->currentMessage().contains("nothing runs"));
+  }
+
+  void a_run_that_hears_nothing_is_said_to() {
+    QProcess other;
+    const QString folder = startElsewhere(other);
+    QVERIFY(!folder.isEmpty());
+    const auto said = [&] {
+      window_->stopRun();
+      return window_->statusBar()->currentMessage();
+    };
+    // Whatever stands there instead of the pipe is never written into.
+    QVERIFY(QFile::rename(folder + "/control", folder + "/kept"));
+    QVERIFY2(said().contains("Ctrl-C"), qPrintable(said()));
+    QFile plain(folder + "/control");
+    QVERIFY(plain.open(QIODevice::WriteOnly));
+    QVERIFY2(said().contains("no pipe"), qPrintable(said()));
+    QCOMPARE(plain.size(), 0);
+    QVERIFY(plain.remove());
+    QVERIFY(QFile::link(folder + "/kept", folder + "/control"));
+    QVERIFY2(said().contains("control"), qPrintable(said()));
+    QVERIFY(QFile::remove(folder + "/control"));
+    QVERIFY(::mkfifo((folder + "/control").toLocal8Bit().constData(), 0600) == 0);
+    QVERIFY2(said().contains("nobody hears"), qPrintable(said()));
+    QVERIFY(QFile::remove(folder + "/control"));
+    QCOMPARE(other.state(), QProcess::Running);
+    QVERIFY(QFile::rename(folder + "/kept", folder + "/control"));
+    window_->stopRun();
+    QTRY_COMPARE_WITH_TIMEOUT(other.state(), QProcess::NotRunning, 20000);
+  }
+
   void the_error_of_a_failed_run_is_on_its_node() {
     QVERIFY(QDir(folder_->path()).mkdir("empty"));
     tab().model().edit("set",
@@ -228,6 +293,21 @@ class TestRunControl : public QObject {
   static constexpr qint64 kIterations = 5;
   GraphTab& tab() const { return *window_->currentTab(); }
   RunProcess& run() const { return tab().run(); }
+  /// A run by the command line, long enough to be controlled, opened here; its folder.
+  QString startElsewhere(QProcess& other) {
+    const QString out = folder_->path() + "/other";
+    other.start(QStringLiteral(REWARDLOOM_PROGRAM),
+                {"run", file_, "--quiet", "--iterations", "100000", "--out", out});
+    const auto run = [&] {
+      const QStringList runs = QDir(out).entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+      return runs.isEmpty() ? QString() : out + "/" + runs.at(0);
+    };
+    const auto begun = [&] { return !run().isEmpty() && QFile::exists(run() + "/control"); };
+    if (!QTest::qWaitFor(begun, 20000) || !window_->openPath(run())) return {};
+    GraphTab& tab = *window_->currentTab();
+    if (!QTest::qWaitFor([&] { return tab.runWatch().completed() > 0; }, 20000)) return {};
+    return run();
+  }
   QString headless(const QString& name) {
     const QString out = folder_->path() + "/" + name;
     QProcess process;
