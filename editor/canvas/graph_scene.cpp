@@ -213,7 +213,9 @@ std::vector<WireDots> GraphScene::dotsFor(const std::map<std::string, QPointF>& 
   };
   for (const auto& [name, item] : nodes_) {
     index[name] = {item, obstacles.size()};
-    obstacles.push_back(item->view().rect().translated(placed(*item)));
+    // A run writes its count and time below the node.
+    obstacles.push_back(
+        item->view().rect().adjusted(0, 0, 0, NodeView::kState).translated(placed(*item)));
   }
   const WireWays routes(std::move(obstacles), WireItem::curve);
   const std::vector<QPointF> none;

@@ -74,6 +74,7 @@ struct NodeView {
   static constexpr double kTitle = 38;
   static constexpr double kRow = 20;
   static constexpr double kBodies = 62;    ///< height of the inside
+  static constexpr double kState = 16;     ///< the line below a node while it runs
   static constexpr double kTimeline = 12;  ///< below it, where there are several bodies
 };
 

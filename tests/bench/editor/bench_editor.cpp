@@ -17,6 +17,7 @@
 #include "editor/layout/auto_layout.h"
 #include "editor/panels/search_popup.h"
 #include "editor/rewards/curve_plot.h"
+#include "editor/rewards/custom_plot.h"
 #include "editor/rewards/heat_map.h"
 #include "editor/rewards/rewards_dock.h"
 #include "editor/search/fuzzy.h"
@@ -122,11 +123,12 @@ class PaintCounter final : public QObject {
 };
 
 struct Canvas {
-  Canvas(std::shared_ptr<const Catalogue> catalogue, int nodes) : model(std::move(catalogue)) {
+  Canvas(std::shared_ptr<const Catalogue> catalogue, int nodes, QSize size)
+      : model(std::move(catalogue)) {
     model.adopt(largeGraph(nodes), {});
     scene = std::make_unique<GraphScene>(model, Theme::darkTheme());
     view = std::make_unique<CanvasView>(*scene);
-    view->resize(1600, 1000);
+    view->resize(size);
     view->show();
     QApplication::processEvents();
     painted = new PaintCounter(view->viewport());
@@ -141,26 +143,27 @@ struct Canvas {
   PaintCounter* painted = nullptr;  ///< the viewport owns it
 };
 
-void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, int repeats) {
-  const double start = cpuMs();
-  Canvas canvas(catalogue, nodes);
-  canvas.view->fitAll();
-  canvas.frame();
-  const double opened = cpuMs() - start;
-  const std::string n = std::to_string(nodes) + " nodes: ";
-  if (nodes <= 1000) print((n + "document to first frame").c_str(), {opened, opened, opened}, 300);
-  const double frameGoal = nodes <= 1000 ? 8 : 16.6;
+/// Goals of a frame, in milliseconds.
+struct FrameGoals {
+  double pan, zoom, state, panText, zoomText;
+};
+
+void benchFrames(Canvas& canvas, const std::string& n, int nodes, int repeats,
+                 const FrameGoals& goals) {
+  const QPointF middle = canvas.view->rect().center();
   const auto pan = [&](int i) {
     QScrollBar* bar = canvas.view->horizontalScrollBar();
     bar->setValue(bar->value() + (i % 2 ? 12 : -12));
     canvas.painted->awaitPaint();
   };
   const auto zoom = [&](int i) {
-    canvas.view->zoomBy(i % 2 ? 1.05 : 1 / 1.05, QPointF(800, 500));
+    canvas.view->zoomBy(i % 2 ? 1.05 : 1 / 1.05, middle);
     canvas.painted->awaitPaint();
   };
-  print((n + "pan at fit").c_str(), measure(repeats, pan), frameGoal);
-  print((n + "zoom at fit").c_str(), measure(repeats, zoom), frameGoal);
+  canvas.view->fitAll();
+  canvas.frame();
+  print((n + "pan at fit").c_str(), measure(repeats, pan), goals.pan);
+  print((n + "zoom at fit").c_str(), measure(repeats, zoom), goals.zoom);
   NodeItem* item = canvas.scene->nodeItem("rollout_" + std::to_string(nodes / 20));
   print((n + "drag a node at fit").c_str(),
         measure(repeats,
@@ -168,7 +171,7 @@ void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, i
                   item->moveBy(i % 2 ? 20 : -20, 0);
                   canvas.painted->awaitPaint();
                 }),
-        frameGoal);
+        goals.pan);
   std::map<std::string, NodeActivity> activities;
   print((n + "10 % of the nodes change state").c_str(),
         measure(repeats,
@@ -181,23 +184,63 @@ void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, i
                   canvas.scene->setActivities(activities);
                   canvas.painted->awaitPaint();
                 }),
-        16.6);
+        goals.state);
   if (nodes > 1000) return;
   canvas.view->setTransform(QTransform::fromScale(0.6, 0.6));
   canvas.view->centerOn(item);
   canvas.frame();
-  print((n + "pan at 60 % with text").c_str(), measure(repeats, pan), 12);
-  print((n + "zoom at 60 % with text").c_str(), measure(repeats, zoom), 12);
-  WireHistograms histograms;
-  for (const WireItem* wire : canvas.scene->wireItems()) {
-    WireHistogram& bars = histograms[{wire->wire().from.node, wire->wire().from.port}];
-    for (std::size_t i = 0; i < WireHistogram::kBars; ++i) {
-      bars.bars[i] = static_cast<float>(i % 5) / 4;
-    }
-  }
-  canvas.scene->setWireHistograms(histograms);
+  print((n + "pan at 60 % with text").c_str(), measure(repeats, pan), goals.panText);
+  print((n + "zoom at 60 % with text").c_str(), measure(repeats, zoom), goals.zoomText);
+}
+
+/// Every wire led around the nodes that it would run behind.
+void routeWires(Canvas& canvas, const std::string& n, int nodes) {
+  std::map<std::string, QPointF> places;
+  for (const auto& [name, item] : canvas.scene->nodeItems()) places[name] = item->pos();
+  std::vector<WireDots> dots;
+  print((n + "ways of all wires around the nodes, once").c_str(),
+        measure(3, [&](int) { dots = canvas.scene->dotsFor(places, {}); }),
+        nodes <= 1000 ? 100 : 500);
+  canvas.model.edit("route", [&](Document& d) { setWireDots(d, {}, dots); });
+}
+
+void benchCanvas(const std::shared_ptr<const Catalogue>& catalogue, int nodes, int repeats) {
+  const double start = cpuMs();
+  Canvas canvas(catalogue, nodes, {1600, 1000});
+  canvas.view->fitAll();
   canvas.frame();
-  print((n + "pan at 60 %, a histogram on every wire").c_str(), measure(repeats, pan), 12);
+  const double opened = cpuMs() - start;
+  const std::string n = std::to_string(nodes) + " nodes: ";
+  if (nodes <= 1000) print((n + "document to first frame").c_str(), {opened, opened, opened}, 300);
+  const double fit = nodes <= 1000 ? 8 : 16.6;
+  const FrameGoals goals{fit, fit, 16.6, 12, 12};
+  benchFrames(canvas, n, nodes, repeats, goals);
+  if (nodes <= 1000) {
+    WireHistograms histograms;
+    for (const WireItem* wire : canvas.scene->wireItems()) {
+      WireHistogram& bars = histograms[{wire->wire().from.node, wire->wire().from.port}];
+      for (std::size_t i = 0; i < WireHistogram::kBars; ++i) {
+        bars.bars[i] = static_cast<float>(i % 5) / 4;
+      }
+    }
+    canvas.scene->setWireHistograms(histograms);
+    canvas.frame();
+    const auto pan = [&](int i) {
+      QScrollBar* bar = canvas.view->horizontalScrollBar();
+      bar->setValue(bar->value() + (i % 2 ? 12 : -12));
+      canvas.painted->awaitPaint();
+    };
+    print((n + "pan at 60 %, a histogram on every wire").c_str(), measure(repeats, pan), 12);
+    canvas.scene->setWireHistograms({});
+  }
+  routeWires(canvas, n, nodes);
+  benchFrames(canvas, n + "wires led around, ", nodes, repeats, goals);
+}
+
+/// A screen of 3840x2160, where text at 60 % is on six times as many nodes.
+void bench4K(const std::shared_ptr<const Catalogue>& catalogue, int repeats) {
+  Canvas canvas(catalogue, 1000, {3840, 2160});
+  benchFrames(canvas, "4K, 1000 nodes: ", 1000, repeats, {8, 20, 16.6, 8, 20});
 }
 
 /// From the start of the process to the welcome page on the screen, pictures of the gallery later.
@@ -298,6 +341,9 @@ SampleRow sampleAt(std::int64_t iteration, std::int64_t index, const char* node)
   return {iteration, node, "rewards", index, data.dump()};
 }
 
+/// What a frame of a plot costs: its points, layout, drawing, and the way onto the window.
+void redraw(CurveView& view) { view.plot().replot(QCustomPlot::rpImmediateRefresh); }
+
 void benchCurves(int repeats) {
   std::mt19937 random(2);
   std::normal_distribution<double> noise;
@@ -307,12 +353,19 @@ void benchCurves(int repeats) {
         measure(repeats, [&](int i) { series.columns(i * 10, 1000000 - i * 10, 900); }), 1);
   CurvePlot plot(Theme::darkTheme());
   plot.resize(900, 300);
-  QImage image(900, 300, QImage::Format_RGB32);
+  plot.show();
   print("a curve of 1 000 000 points: drawn anew",
         measure(repeats,
                 [&](int) {
                   plot.setCurves({{QStringLiteral("noise"), &series, Qt::red}});
-                  plot.render(&image);
+                  redraw(plot);
+                }),
+        1);
+  print("a curve of 1 000 000 points: the cursor moves",
+        measure(repeats,
+                [&](int i) {
+                  plot.setCursorIteration(i * 1000);
+                  redraw(plot);
                 }),
         1);
 }
@@ -350,11 +403,12 @@ void benchDistributions(int repeats) {
           1);
     QuantileFan fan(Theme::darkTheme());
     fan.resize(900, 300);
+    fan.show();
     print(("quantile fan of " + n + "drawn anew").c_str(),
           measure(repeats,
                   [&](int) {
                     fan.setRows(rows);
-                    fan.render(&image);
+                    redraw(fan);
                   }),
           16.6);
     std::vector<std::pair<std::string, std::vector<HistogramRow>>> columns;
@@ -366,11 +420,12 @@ void benchDistributions(int repeats) {
     }();
     ComponentStack stack(Theme::darkTheme());
     stack.resize(900, 300);
+    stack.show();
     print(("stack of 6 parts, " + n + "drawn anew").c_str(),
           measure(repeats,
                   [&](int) {
                     stack.setParts(parts);
-                    stack.render(&image);
+                    redraw(stack);
                   }),
           21);
     ProxyGoldData two;
@@ -382,11 +437,12 @@ void benchDistributions(int repeats) {
     }
     ProxyGoldPlot plot(Theme::darkTheme());
     plot.resize(900, 300);
+    plot.show();
     print(("proxy and gold of " + n + "drawn anew").c_str(),
           measure(repeats,
                   [&](int) {
                     plot.setData(two);
-                    plot.render(&image);
+                    redraw(plot);
                   }),
           16.6);
   }
@@ -547,6 +603,7 @@ int main(int argc, char** argv) {
   benchStart();
   benchCanvas(catalogue, 1000, repeats);
   benchCanvas(catalogue, 5000, repeats);
+  bench4K(catalogue, repeats);
   benchSearch(*catalogue, repeats);
   benchDiff(repeats);
   benchLayout();

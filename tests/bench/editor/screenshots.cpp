@@ -4,9 +4,11 @@
 #include <QDir>
 #include <QDockWidget>
 #include <QElapsedTimer>
+#include <QTableView>
 #include <QTemporaryDir>
 
 #include "editor/document/graph_layout.h"
+#include "editor/editor_style.h"
 #include "editor/panels/search_popup.h"
 #include "editor/rewards/rewards_dock.h"
 #include "editor/window/gallery.h"
@@ -136,7 +138,12 @@ class Photographer {
       if (dock->objectName() == QStringLiteral("rewards")) dock->raise();
     }
     settle(1500);
+    window->rewards().samples().table().selectRow(0);
+    settle(500);
     take(*window, "running");
+    window->rewards().showView(QStringLiteral("Quantiles"));
+    window->rewards().showView(QStringLiteral("Metrics"));
+    take(*window, "curves");
     window->stopRun();
     while (tab.run().isActive() && clock.elapsed() < 180000) settle(50);
   }
@@ -154,7 +161,7 @@ class Photographer {
 int main(int argc, char** argv) {
   if (qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM")) qputenv("QT_QPA_PLATFORM", "offscreen");
   QApplication app(argc, argv);
-  QApplication::setStyle(QStringLiteral("Fusion"));
+  QApplication::setStyle(new rewardloom::EditorStyle);  // the application owns it
   QApplication::setApplicationName(QStringLiteral("rewardloom-editor-screenshots"));
   if (argc < 2) {
     std::fprintf(stderr, "usage: rewardloom-editor-screenshots FOLDER [WIDTHxHEIGHT]\n");
