@@ -45,15 +45,16 @@ RowReader::RowReader(const Decoder& decoder, const TokenRows& rows, Readout read
 RowPass RowReader::forward(const std::vector<std::int64_t>& rows, bool with_gradient) const {
   RowPass out;
   const auto count = static_cast<std::int64_t>(rows.size());
-  const bool last = readout_ == Readout::last_score;
-  out.batch = last ? last_token_batch(rows_, rows) : row_batch(rows_, rows);
-  const std::int64_t width = last ? decoder_.config().labels : rows_.width();
+  const bool whole = readout_ == Readout::row_score;
+  out.batch = whole ? scored_batch(rows_, rows, decoder_.config().pooling) : row_batch(rows_, rows);
+  const std::int64_t width = whole ? decoder_.config().labels : rows_.width();
   out.values = at::zeros({count, width});
   if (out.batch.sequences.tokens.empty()) return out;
   out.pass = decoder_.score(out.batch.sequences, with_gradient);
   const at::Tensor& logits = out.pass->logits();
-  if (last) {
-    out.values.index_copy_(0, out.batch.flat, logits.to(at::kCPU, at::kFloat));
+  if (whole) {
+    out.values.index_copy_(0, out.batch.flat,
+                           pooled_scores(out.batch, logits).to(at::kCPU, at::kFloat));
     return out;
   }
   const at::Tensor read =
@@ -69,8 +70,9 @@ void RowReader::backward(const RowPass& pass, const at::Tensor& d_values,
   if (!pass.pass) return;
   const at::Tensor& logits = pass.pass->logits();
   const at::Tensor d = d_values.to(at::kFloat);
-  if (readout_ == Readout::last_score) {
-    return pass.pass->backward(d.index_select(0, pass.batch.flat).to(logits.device()), gradients);
+  if (readout_ == Readout::row_score) {
+    const at::Tensor d_scores = d.index_select(0, pass.batch.flat).to(logits.device());
+    return pass.pass->backward(pooled_backward(pass.batch, d_scores), gradients);
   }
   const at::Tensor read = d.reshape(-1).index_select(0, pass.batch.flat).to(logits.device());
   if (readout_ == Readout::token_values) {

@@ -18,7 +18,7 @@ namespace rewardloom {
 
 /// What is read from the model for each row.
 enum class Readout {
-  last_score,       ///< a score head's outputs at the row's last token, [R,K]
+  row_score,        ///< a score head's outputs for the row, as the model pools them, [R,K]
   token_values,     ///< a score head's one output before each action, [R,T]
   token_log_probs,  ///< a language model's log-prob of each action, [R,T]
 };

@@ -62,6 +62,24 @@ void lay_out(const std::vector<std::vector<std::int64_t>>& prompts,
   }
 }
 
+TopTokenRows lay_out_top(const std::vector<GeneratedRow>& rows, std::int64_t count,
+                         const Completions& like) {
+  const std::int64_t n = like.tokens.size(0), width = like.tokens.size(1);
+  TopTokenRows out{at::full({n, width, count}, -1, at::kLong), at::zeros({n, width, count})};
+  std::size_t longest = 0;
+  for (const GeneratedRow& row : rows) longest = std::max(longest, row.tokens.size());
+  const std::int64_t before = width - static_cast<std::int64_t>(longest);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const GeneratedRow& row = rows[i];
+    const std::int64_t start = (i * width + before) * count;
+    std::copy(row.top_tokens.begin(), row.top_tokens.end(),
+              out.tokens.data_ptr<std::int64_t>() + start);
+    std::copy(row.top_log_probs.begin(), row.top_log_probs.end(),
+              out.log_probs.data_ptr<float>() + start);
+  }
+  return out;
+}
+
 void describe(const Prompts& given, const std::vector<std::int64_t>& prompt_of_row,
               std::vector<std::string> texts, Completions& out) {
   out.prompt = at::tensor(prompt_of_row, at::TensorOptions().dtype(at::kLong));

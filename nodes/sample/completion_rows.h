@@ -25,6 +25,15 @@ void lay_out(const std::vector<std::vector<std::int64_t>>& prompts,
              const std::vector<std::int64_t>& prompt_of_row, const std::vector<GeneratedRow>& rows,
              std::int64_t padding, Completions& out);
 
+/// The most likely tokens of each written token, [N,T,k] each, laid out as `like`: ids (-1 where
+/// there is none) and log-probs.
+struct TopTokenRows {
+  at::Tensor tokens;
+  at::Tensor log_probs;
+};
+TopTokenRows lay_out_top(const std::vector<GeneratedRow>& rows, std::int64_t count,
+                         const Completions& like);
+
 /// Sets prompt, group (both the index of the prompt), text and what the prompts' rows carry.
 void describe(const Prompts& given, const std::vector<std::int64_t>& prompt_of_row,
               std::vector<std::string> texts, Completions& out);

@@ -76,7 +76,7 @@ struct ContinueSteps final : Node {
     options.sampling = {temperature(), 0, 1.0};
     options.max_tokens = max_tokens();
     options.stop_tokens = model.end_tokens();
-    if (step.micro_batch() > 0) options.chunk_rows = step.micro_batch();
+    if (step.micro_batch() > 0) options.batch_rows = step.micro_batch();
     const auto rows =
         generate(model.decoder(), prefixes.tokens, prefix_of_row, options, step.random(),
                  [&](std::size_t count, const auto& call) { step.parallel(count, call); });

@@ -50,8 +50,9 @@ struct SampleFlow final : Node {
       "N = prompts x images_per_prompt rows, prompt after prompt. Row r starts from noise of (seed, "
       "node, iteration, r); the first stochastic_steps of `steps` draw, the others are Euler steps. "
       "images [N,C,H,W], held within -1 and 1; trajectories [N,S,C,H,W]; log_probs [N,S]. Equal "
-      "prompts share a group. Train with optimize.flow_policy and the same steps, kind, "
-      "noise_level and log_prob."};
+      "prompts share a group. With guidance the steps follow the guided velocity, and log_probs are "
+      "those of its steps. Train with optimize.flow_policy and the same steps, kind, noise_level, "
+      "log_prob and guidance."};
 
   void run(Step& step) const override {
     const FlowNet& net = step.read<FlowNet>(generator);
@@ -62,8 +63,8 @@ struct SampleFlow final : Node {
           "let at most all steps be stochastic");
     }
     Images out = rows_of(step, step[prompts], net.shape.classes);
-    const FlowSamples drawn =
-        sample_flow(step, net, out.labels, {flow.steps(), stochastic(), flow.step_options()});
+    const FlowSamples drawn = sample_flow(
+        step, net, out.labels, {flow.steps(), stochastic(), flow.step_options(), flow.guidance()});
     out.images = drawn.images.clamp(-1, 1);
     if (drawn.before.defined()) {
       step[trajectories] = Trajectories{drawn.before, drawn.after, {}, {}, {}, out.batch};

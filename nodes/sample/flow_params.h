@@ -11,7 +11,12 @@ struct FlowParams {
               {.min = 2, .unit = "steps"}),
         kind(node, "kind", FlowKind::sde, "of the stochastic steps"),
         noise_level(node, "noise_level", 0.7, "a; 0 is the Euler step", {.min = 0}),
-        log_prob(node, "log_prob", FlowLogProb::gaussian, "what log-probs are") {}
+        log_prob(node, "log_prob", FlowLogProb::gaussian, "what log-probs are"),
+        guidance(
+            node, "guidance", 1.0,
+            "classifier-free guidance: the velocity is v(x) + guidance (v(x | class) - v(x)); 1: "
+            "none",
+            {.min = 0}) {}
 
   static RuleDeclaration cps_level() {
     return {{{"kind", "cps"}},
@@ -25,6 +30,7 @@ struct FlowParams {
   Param<FlowKind> kind;
   Param<double> noise_level;
   Param<FlowLogProb> log_prob;
+  Param<double> guidance;
 };
 
 }  // namespace rewardloom

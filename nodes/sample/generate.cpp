@@ -42,7 +42,7 @@ struct DecodingShape {
       GenerationOptions options;
       options.sampling = sampling;
       options.max_tokens = count;
-      options.chunk_rows = rows;
+      options.batch_rows = rows;
       double best = std::numeric_limits<double>::infinity();
       for (int i = 0; i < 4; ++i) {
         const double start = processor_seconds();
@@ -68,6 +68,19 @@ struct Generate final : Node, Estimates {
                                   "completions",
                                   "group_size answers to each prompt",
                                   {.facts = {{"group_size", "$group_size"}}}};
+  Output<Values> top_tokens{this,
+                            "top_tokens",
+                            "with alternatives: ids of the most likely tokens at each written one, "
+                            "in falling order; -1 where there is none",
+                            {.dims = "N,T,K"}};
+  Output<Values> top_log_probs{this,
+                               "top_log_probs",
+                               "with alternatives: their log-probs, of the distribution "
+                               "that was sampled",
+                               {.dims = "N,T,K"}};
+  Output<LogProbs> best_log_probs{
+      this, "best_log_probs",
+      "with alternatives: that of the most likely token at each written one, recorded"};
   Param<std::int64_t> group_size{this, "group_size", 1, "answers per prompt", {.min = 1}};
   Param<std::int64_t> max_tokens{
       this, "max_tokens", 64, "longest answer", {.min = 1, .unit = "tokens"}};
@@ -85,6 +98,18 @@ struct Generate final : Node, Estimates {
       0.0,
       "keeps tokens of at least this share of the likeliest one's probability; 0: all",
       {.min = 0, .max = 1}};
+  Param<std::int64_t> alternatives{this,
+                                   "alternatives",
+                                   0,
+                                   "most likely tokens that top_tokens and top_log_probs give",
+                                   {.min = 0}};
+  Param<std::int64_t> batch_rows{
+      this,
+      "batch_rows",
+      0,
+      "rows decoded at once: as some end, the next take their places; 0: the placement's "
+      "micro_batch, or what suits the device",
+      {.min = 0}};
   Param<std::vector<std::string>> stop{this, "stop", std::vector<std::string>{},
                                        "texts that end an answer, besides the end token"};
   Synonyms words{this, {"rollout", "sampling", "generation", "decode", "actor rollout"}};
@@ -96,7 +121,8 @@ struct Generate final : Node, Estimates {
       "those "
       "of the distribution that was sampled: tempered, cut by top_k, top_p and min_p, renormalised "
       "(greedy: "
-      "at temperature 1). The end token belongs to the answer. Prompts without tokens are encoded "
+      "at temperature 1), as are those of top_tokens; metric top_mass is their mean share of the "
+      "distribution. The end token belongs to the answer. Prompts without tokens are encoded "
       "by the model's tokenizer."};
 
   void run(Step& step) const override {
@@ -127,6 +153,7 @@ struct Generate final : Node, Estimates {
     out.weight_version = model.weight_version();
     out.batch = step.new_batch();
     report(step, rows);
+    if (alternatives() > 0) give_top(step, rows, out);
     step[completions] = std::move(out);
   }
 
@@ -142,16 +169,17 @@ struct Generate final : Node, Estimates {
     }
     const Extent& before = lengths.extent();
     const std::int64_t rows = before.rows * group_size();
+    const std::int64_t at_once = batch_rows() > 0 ? batch_rows() : e.micro_batch();
     const std::int64_t own = rows_together(model.config, model.device, rows);
     const std::int64_t chunk =
-        std::max<std::int64_t>(1, std::min(rows, e.micro_batch() > 0 ? e.micro_batch() : own));
+        std::max<std::int64_t>(1, std::min(rows, at_once > 0 ? at_once : own));
     const std::int64_t together = (chunk + group_size() - 1) / group_size();
     PassSize pass = some_of(before, together);
     pass.wanted = pass.sequences;
     add_passes(e.cost,
                decoding_bytes(model.config, chunk, before.longest + max_tokens() - 1, pass.tokens,
                               model.own_kernels()),
-               e.at_once((rows + chunk - 1) / chunk));
+               e.at_once(decoding_sessions(model.config, model.device, rows, chunk)));
     e.cost.copies = model.take_copies(false);
     e.cost.micro_batch = chunk;
     e.cost.device = model.device;
@@ -182,7 +210,10 @@ struct Generate final : Node, Estimates {
     o.sampling = {temperature(), top_k(), top_p(), min_p()};
     o.max_tokens = max_tokens();
     o.stop_tokens = model.end_tokens();
-    if (step.micro_batch() > 0) o.chunk_rows = step.micro_batch();
+    o.top_tokens = alternatives();
+    // A micro-batch is meant for passes over whole rows; accelerators decode all at once.
+    const bool on_cpu = model.decoder().device().is_cpu();
+    o.batch_rows = batch_rows() > 0 ? batch_rows() : on_cpu ? step.micro_batch() : 0;
     if (stop().empty()) return o;
     const Tokenizer& tokenizer = model.tokenizer();
     o.stops = [this, &tokenizer](const std::vector<std::int64_t>& written) {
@@ -191,6 +222,20 @@ struct Generate final : Node, Estimates {
                          [&](const std::string& s) { return text.find(s) != std::string::npos; });
     };
     return o;
+  }
+
+  void give_top(Step& step, const std::vector<GeneratedRow>& rows, const Completions& out) const {
+    const TopTokenRows top = lay_out_top(rows, alternatives(), out);
+    LogProbs best{top.log_probs.select(2, 0).contiguous(), out.mask(), out.weight_version,
+                  out.batch};
+    step[best_log_probs] = std::move(best);
+    step[top_tokens] = Values{top.tokens, out.batch};
+    step[top_log_probs] = Values{top.log_probs, out.batch};
+    const at::Tensor there = top.tokens.ge(0);
+    const double tokens = static_cast<double>(out.mask().sum().item<std::int64_t>());
+    const double mass =
+        top.log_probs.to(at::kDouble).exp().masked_select(there).sum().item<double>();
+    step.metric("top_mass", mass / std::max(tokens, 1.0));
   }
 
   static void report(Step& step, const std::vector<GeneratedRow>& rows) {

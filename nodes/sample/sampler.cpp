@@ -3,13 +3,30 @@
 #include <ATen/Functions.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/problem.h"
+#include "nodes/text/vector_math.h"
 
 namespace rewardloom {
 
 namespace {
+
+/// Whether no number among these is an infinity or none.
+REWARDLOOM_VECTORISED
+bool all_finite(const float* x, std::int64_t count) {
+  using namespace vector_math;
+  Floats total{};
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) total += load(x + i) * 0.0f;
+  if (i < count) total += load_some(x + i, count - i, 0) * 0.0f;
+  return sum(total) == 0.0f;
+}
+
+bool has_row_kernels(const at::Tensor& logits) {
+  return logits.device().is_cpu() && logits.scalar_type() == at::kFloat;
+}
 
 void check(const at::Tensor& logits, const SamplingOptions& options) {
   if (!(options.temperature >= 0) || options.top_k < 0 || !(options.top_p > 0) ||
@@ -19,6 +36,10 @@ void check(const at::Tensor& logits, const SamplingOptions& options) {
         fmt::format("temperature {}, top_k {}, top_p {} and min_p {} do not make a distribution",
                     options.temperature, options.top_k, options.top_p, options.min_p),
         "temperature and top_k are at least 0, top_p is above 0, top_p and min_p at most 1");
+  }
+  if (has_row_kernels(logits) && logits.is_contiguous() &&
+      all_finite(logits.data_ptr<float>(), logits.numel())) {
+    return;
   }
   const at::Tensor finite = logits.isfinite().all(1);
   if (finite.all().item<bool>()) return;
@@ -50,6 +71,17 @@ std::int64_t pick(const float* row, const bool* support, std::int64_t vocab, dou
     if (cumulated > wanted) return i;
   }
   return last;
+}
+
+/// The lowest id of the highest logit of each row.
+at::Tensor most_likely(const at::Tensor& logits) {
+  const std::int64_t rows = logits.size(0), vocab = logits.size(1);
+  at::Tensor tokens = at::empty({rows}, at::kLong);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const row = logits.data_ptr<float>() + r * vocab;
+    tokens.data_ptr<std::int64_t>()[r] = std::max_element(row, row + vocab) - row;
+  }
+  return tokens;
 }
 
 at::Tensor pick_all(const at::Tensor& logits, const at::Tensor& uniforms,
@@ -85,13 +117,14 @@ at::Tensor pick_on_device(const at::Tensor& logits, const at::Tensor& uniforms,
 }  // namespace
 
 SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms,
-                            const SamplingOptions& options) {
+                            const SamplingOptions& options, std::int64_t top) {
   check(logits, options);
-  const bool on_cpu = logits.device().is_cpu() && logits.scalar_type() == at::kFloat;
+  const bool on_cpu = has_row_kernels(logits);
   at::Tensor tokens;
   if (options.temperature == 0) {
     // argmax promises no order among equals; the stable sort behind support_of does.
-    tokens = support_of(logits, {1.0, 1, 1.0}).to(at::kLong).argmax(1);
+    tokens = on_cpu ? most_likely(logits.contiguous())
+                    : support_of(logits, {1.0, 1, 1.0}).to(at::kLong).argmax(1);
   } else {
     tokens = on_cpu ? pick_all(logits.contiguous(), uniforms, options)
                     : pick_on_device(logits, uniforms, options);
@@ -99,7 +132,13 @@ SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms
   SamplingOptions of_statistics = options;
   if (options.temperature == 0) of_statistics = {};
   const TokenStatistics statistics = token_statistics(logits, tokens, of_statistics);
-  return {tokens.to(at::kCPU), statistics.log_probs.to(at::kCPU), statistics.entropy.to(at::kCPU)};
+  SampledTokens out{
+      tokens.to(at::kCPU), statistics.log_probs.to(at::kCPU), statistics.entropy.to(at::kCPU), {}};
+  if (top > 0) {
+    out.top = top_tokens(logits, top, of_statistics);
+    out.top = {out.top.tokens.to(at::kCPU), out.top.log_probs.to(at::kCPU)};
+  }
+  return out;
 }
 
 }  // namespace rewardloom

@@ -4,7 +4,9 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <tuple>
 
 #include "nodes/text/operator_layers.h"
 #include "nodes/text/weight_names.h"
@@ -135,6 +137,20 @@ at::Tensor feed_forward(const ModelConfig& c, const Block& block, const at::Tens
                                       : activated(c.activation, up));
 }
 
+/// [T,T] bool: which keys a query may see by their order.
+at::Tensor visible(std::int64_t tokens, const ModelConfig& config, c10::Device device) {
+  const at::Tensor all =
+      at::ones({tokens, tokens}, at::TensorOptions().dtype(at::kBool).device(device));
+  return config.bidirectional ? all : all.tril();
+}
+
+/// [T,T] bool: which keys lie within the sliding window of a query, behind it or ahead.
+at::Tensor within_window(std::int64_t tokens, const ModelConfig& config, c10::Device device) {
+  return at::ones({tokens, tokens}, at::TensorOptions().dtype(at::kBool).device(device))
+      .triu(1 - config.sliding_window)
+      .tril(config.sliding_window - 1);
+}
+
 /// 0 where a key is seen, very negative elsewhere.
 at::Tensor bias_of(const at::Tensor& seen, const at::TensorOptions& options) {
   return at::zeros(seen.sizes(), options).masked_fill(seen.logical_not(), unseen);
@@ -142,17 +158,16 @@ at::Tensor bias_of(const at::Tensor& seen, const at::TensorOptions& options) {
 
 }  // namespace
 
-AttentionView masked_view(const at::Tensor& mask, std::int64_t window) {
-  const std::int64_t t = mask.size(1);
-  const at::Tensor causal = at::ones({t, t}, mask.options()).tril();
-  const at::Tensor seen = causal.logical_and(mask.unsqueeze(1)).unsqueeze(1);
+AttentionView masked_view(const at::Tensor& mask, const ModelConfig& config) {
+  const std::int64_t t = mask.size(1), window = config.sliding_window;
+  const at::Tensor order = visible(t, config, mask.device());
+  const at::Tensor seen = order.logical_and(mask.unsqueeze(1)).unsqueeze(1);
   const at::TensorOptions options = mask.options().dtype(at::kFloat);
   AttentionView view;
   view.positions = (mask.to(at::kLong).cumsum(1) - 1).clamp_min(0);
   view.bias = bias_of(seen, options);
   if (window > 0) {
-    const at::Tensor near = at::ones({t, t}, mask.options()).triu(1 - window);
-    view.windowed = bias_of(seen.logical_and(near), options);
+    view.windowed = bias_of(seen.logical_and(within_window(t, config, mask.device())), options);
   }
   return view;
 }
@@ -260,7 +275,7 @@ struct PackedTokens {
   std::vector<std::int64_t> wanted;  // flat indices of the wanted positions
 };
 
-PackedTokens packed_tokens(const TokenSequences& sequences, std::int64_t window,
+PackedTokens packed_tokens(const TokenSequences& sequences, const ModelConfig& config,
                            c10::Device device) {
   const Packing packing = packing_of(sequences.tokens);
   const std::vector<std::int64_t> shape{packing.rows, packing.length};
@@ -279,15 +294,16 @@ PackedTokens packed_tokens(const TokenSequences& sequences, std::int64_t window,
   }
   out.tokens = out.tokens.to(device);
   owner = owner.to(device);
-  const at::Tensor causal =
-      at::ones({packing.length, packing.length}, owner.options().dtype(at::kBool)).tril();
-  const at::Tensor seen =
-      owner.unsqueeze(2).eq(owner.unsqueeze(1)).logical_and(causal).unsqueeze(1);
+  const at::Tensor seen = owner.unsqueeze(2)
+                              .eq(owner.unsqueeze(1))
+                              .logical_and(visible(packing.length, config, device))
+                              .unsqueeze(1);
   out.view.positions = position.to(device);
   const at::TensorOptions floats = at::TensorOptions().dtype(at::kFloat).device(device);
   out.view.bias = bias_of(seen, floats);
-  if (window > 0) {
-    out.view.windowed = bias_of(seen.logical_and(at::ones_like(causal).triu(1 - window)), floats);
+  if (config.sliding_window > 0) {
+    out.view.windowed =
+        bias_of(seen.logical_and(within_window(packing.length, config, device)), floats);
   }
   return out;
 }
@@ -332,7 +348,7 @@ class OperatorScoring final : public ScoringPass {
     leaves_ = leaves_of(weights, trained);
     const WeightMap computing = computing_weights(config, leaves_);
     const c10::Device device = weights.begin()->second.device();
-    const PackedTokens rows = packed_tokens(sequences, config.sliding_window, device);
+    const PackedTokens rows = packed_tokens(sequences, config, device);
     const at::Tensor hidden = network_hidden(config, computing, rows.tokens, rows.view, nullptr);
     const at::Tensor chosen =
         hidden.reshape({-1, hidden.size(2)}).index_select(0, indices(rows.wanted, device));
@@ -359,7 +375,7 @@ class RecomputingScoring final : public ScoringPass {
       : config_(config), leaves_(leaves_of(weights, trained)) {
     const c10::NoGradGuard no_gradient;
     const c10::Device device = weights.begin()->second.device();
-    PackedTokens rows = packed_tokens(sequences, config.sliding_window, device);
+    PackedTokens rows = packed_tokens(sequences, config, device);
     tokens_ = rows.tokens;
     view_ = std::move(rows.view);
     rotation_ = rotation_of(config, view_);
@@ -422,39 +438,35 @@ class RecomputingScoring final : public ScoringPass {
 
 class OperatorSession final : public DecodingSession {
  public:
-  OperatorSession(const ModelConfig& config, const WeightMap& weights, std::int64_t capacity)
-      : config_(config), device_(weights.begin()->second.device()), capacity_(capacity) {
+  OperatorSession(const ModelConfig& config, const WeightMap& weights, std::int64_t slots,
+                  std::int64_t capacity)
+      : config_(config),
+        device_(weights.begin()->second.device()),
+        capacity_(capacity),
+        lengths_(slots, 0),
+        row_of_slot_(slots, -1) {
     const c10::NoGradGuard no_gradient;
     weights_ = computing_weights(config, weights);
   }
 
-  at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
-                     const std::vector<std::int64_t>& prompt_of_slot) override {
+  at::Tensor advance(const std::vector<SlotStart>& starts, const std::vector<std::int64_t>& slots,
+                     const std::vector<std::int64_t>& tokens) override {
     const c10::NoGradGuard no_gradient;
-    check_tokens(config_, prompts, capacity_);
-    const PaddedTokens rows = padded(prompts);
-    make_cache(rows.tokens.size(0));
-    const at::Tensor hidden = network_hidden(config_, weights_, rows.tokens.to(device_),
-                                             right_padded_view(rows.mask.to(device_)), &cache_);
-    const at::Tensor last = (rows.mask.sum(1) - 1).to(device_);
-    const at::Tensor chosen =
-        hidden.gather(1, last.view({-1, 1, 1}).expand({-1, 1, hidden.size(2)})).squeeze(1);
-    select(indices(prompt_of_slot, device_));
-    lengths_.clear();
-    for (const std::int64_t p : prompt_of_slot) lengths_.push_back(prompts[p].size());
-    row_of_slot_.resize(prompt_of_slot.size());
-    for (std::size_t i = 0; i < row_of_slot_.size(); ++i) row_of_slot_[i] = i;
-    return network_head(config_, weights_, chosen)
-        .index_select(0, indices(prompt_of_slot, device_));
+    if (slots.empty()) return begin(starts, slots);
+    check_sequence(config_, tokens, static_cast<std::int64_t>(tokens.size()), 0);
+    if (4 * (slots.size() + starts.size()) < 3 * static_cast<std::size_t>(rows())) compact(slots);
+    const at::Tensor stepped = append(slots, tokens);
+    return starts.empty() ? stepped : at::cat({begin(starts, slots), stepped});
   }
 
-  at::Tensor step(const std::vector<std::int64_t>& slots,
-                  const std::vector<std::int64_t>& tokens) override {
-    const c10::NoGradGuard no_gradient;
-    check_tokens(config_, {tokens}, static_cast<std::int64_t>(tokens.size()));
-    if (4 * slots.size() < 3 * static_cast<std::size_t>(cache_.keys[0].size(0))) compact(slots);
-    const std::int64_t rows = cache_.keys[0].size(0);
-    std::vector<std::int64_t> token_of_row(rows, 0), position_of_row(rows, 0), row_list;
+ private:
+  std::int64_t rows() const { return cache_.keys.empty() ? 0 : cache_.keys[0].size(0); }
+
+  at::Tensor append(const std::vector<std::int64_t>& slots,
+                    const std::vector<std::int64_t>& tokens) {
+    // Rows of slots that have ended write to the last place, which no other token reads.
+    std::vector<std::int64_t> token_of_row(rows(), 0), position_of_row(rows(), capacity_ - 1),
+        row_list;
     std::int64_t longest = 0;
     for (std::size_t i = 0; i < slots.size(); ++i) {
       const std::int64_t row = row_of_slot_[slots[i]];
@@ -479,29 +491,121 @@ class OperatorSession final : public DecodingSession {
                         hidden.squeeze(1).index_select(0, indices(row_list, device_)));
   }
 
- private:
-  void make_cache(std::int64_t rows) {
+  /// Prompts that have been read, a row of a cache for each.
+  struct Prefilled {
+    TensorCache cache;
+    at::Tensor logits;
+  };
+
+  /// Begins these slots; those of `going_on` keep their rows.
+  at::Tensor begin(const std::vector<SlotStart>& starts,
+                   const std::vector<std::int64_t>& going_on) {
+    std::vector<std::vector<std::int64_t>> fresh;
+    std::vector<std::int64_t> source;  // of each start; -1: the prompt that is kept
+    std::map<const std::vector<std::int64_t>*, std::int64_t> done;
+    for (const SlotStart& start : starts) {
+      lengths_[start.slot] = static_cast<std::int64_t>(start.prompt->size());
+      if (kept_.logits.defined() && *start.prompt == kept_prompt_) {
+        source.push_back(-1);
+        continue;
+      }
+      const auto [found, first] =
+          done.try_emplace(start.prompt, static_cast<std::int64_t>(fresh.size()));
+      if (first) fresh.push_back(*start.prompt);
+      source.push_back(found->second);
+    }
+    Prefilled all = fresh.empty() ? kept_ : prefilled(fresh);
+    const bool uses_kept = std::find(source.begin(), source.end(), -1) != source.end();
+    if (uses_kept && !fresh.empty()) all = joined(all, kept_);
+    for (std::int64_t& row : source) {
+      if (row < 0) row = static_cast<std::int64_t>(fresh.size());
+    }
+    const Prefilled begun = selected(all, indices(source, device_));
+    kept_ = selected(all, indices({source.back()}, device_));
+    kept_prompt_ = *starts.back().prompt;
+    place(starts, going_on, begun.cache);
+    return begun.logits;
+  }
+
+  Prefilled prefilled(const std::vector<std::vector<std::int64_t>>& prompts) const {
+    check_tokens(config_, prompts, capacity_);
+    const PaddedTokens rows = padded(prompts);
+    Prefilled out{empty_cache(rows.tokens.size(0)), {}};
+    const at::Tensor hidden = network_hidden(config_, weights_, rows.tokens.to(device_),
+                                             right_padded_view(rows.mask.to(device_)), &out.cache);
+    const at::Tensor last = (rows.mask.sum(1) - 1).to(device_);
+    const at::Tensor chosen =
+        hidden.gather(1, last.view({-1, 1, 1}).expand({-1, 1, hidden.size(2)})).squeeze(1);
+    out.logits = network_head(config_, weights_, chosen);
+    return out;
+  }
+
+  static Prefilled joined(const Prefilled& a, const Prefilled& b) {
+    Prefilled out{{}, at::cat({a.logits, b.logits})};
+    for (std::size_t i = 0; i < a.cache.keys.size(); ++i) {
+      out.cache.keys.push_back(at::cat({a.cache.keys[i], b.cache.keys[i]}));
+      out.cache.values.push_back(at::cat({a.cache.values[i], b.cache.values[i]}));
+    }
+    return out;
+  }
+
+  static Prefilled selected(const Prefilled& from, const at::Tensor& rows) {
+    return {selected(from.cache, rows), from.logits.index_select(0, rows)};
+  }
+  static TensorCache selected(const TensorCache& from, const at::Tensor& rows) {
+    TensorCache out;
+    for (const at::Tensor& keys : from.keys) out.keys.push_back(keys.index_select(0, rows));
+    for (const at::Tensor& values : from.values) {
+      out.values.push_back(values.index_select(0, rows));
+    }
+    return out;
+  }
+
+  /// Puts a row for each start where no slot of `going_on` has its own, or behind them.
+  void place(const std::vector<SlotStart>& starts, const std::vector<std::int64_t>& going_on,
+             const TensorCache& begun) {
+    std::vector<bool> taken(rows(), false);
+    for (const std::int64_t slot : going_on) taken[row_of_slot_[slot]] = true;
+    std::vector<std::int64_t> places;
+    for (std::int64_t row = 0; places.size() < starts.size(); ++row) {
+      if (row < rows() && taken[row]) continue;
+      row_of_slot_[starts[places.size()].slot] = row;
+      places.push_back(row);
+    }
+    if (going_on.empty()) {
+      cache_ = begun;
+      return;
+    }
+    const at::Tensor where = indices(places, device_);
+    const std::int64_t more = std::max<std::int64_t>(0, places.back() + 1 - rows());
+    const TensorCache space = empty_cache(more);
+    for (std::size_t i = 0; i < cache_.keys.size(); ++i) {
+      for (const auto& [cached, added, rows_begun] :
+           {std::tie(cache_.keys[i], space.keys[i], begun.keys[i]),
+            std::tie(cache_.values[i], space.values[i], begun.values[i])}) {
+        if (more > 0) cached = at::cat({cached, added});
+        cached.index_copy_(0, where, rows_begun);
+      }
+    }
+  }
+
+  TensorCache empty_cache(std::int64_t rows) const {
     const std::vector<std::int64_t> shape{rows, config_.key_value_heads, capacity_,
                                           config_.head_size};
+    TensorCache cache;
     for (std::int64_t i = 0; i < config_.layers; ++i) {
-      cache_.keys.push_back(at::zeros(shape, weights_.begin()->second.options()));
-      cache_.values.push_back(at::zeros(shape, weights_.begin()->second.options()));
+      cache.keys.push_back(at::zeros(shape, weights_.begin()->second.options()));
+      cache.values.push_back(at::zeros(shape, weights_.begin()->second.options()));
     }
+    return cache;
   }
 
   /// Padding stands behind the tokens and keeps counting, so that it lands behind them in the
   /// cache.
   AttentionView right_padded_view(const at::Tensor& mask) const {
-    AttentionView view = masked_view(mask, config_.sliding_window);
+    AttentionView view = masked_view(mask, config_);
     view.positions = at::arange(mask.size(1), mask.options().dtype(at::kLong)).expand(mask.sizes());
     return view;
-  }
-
-  void select(const at::Tensor& rows) {
-    for (std::size_t i = 0; i < cache_.keys.size(); ++i) {
-      cache_.keys[i] = cache_.keys[i].index_select(0, rows);
-      cache_.values[i] = cache_.values[i].index_select(0, rows);
-    }
   }
 
   void compact(const std::vector<std::int64_t>& slots) {
@@ -510,7 +614,7 @@ class OperatorSession final : public DecodingSession {
       rows.push_back(row_of_slot_[slots[i]]);
       row_of_slot_[slots[i]] = static_cast<std::int64_t>(i);
     }
-    select(indices(rows, device_));
+    cache_ = selected(cache_, indices(rows, device_));
   }
 
   const ModelConfig& config_;
@@ -520,6 +624,9 @@ class OperatorSession final : public DecodingSession {
   TensorCache cache_;
   std::vector<std::int64_t> lengths_;
   std::vector<std::int64_t> row_of_slot_;
+  // The prompt that began last.
+  std::vector<std::int64_t> kept_prompt_;
+  Prefilled kept_;
 };
 
 }  // namespace
@@ -535,9 +642,9 @@ std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
 }
 
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,
-                                                       const WeightMap& weights,
+                                                       const WeightMap& weights, std::int64_t slots,
                                                        std::int64_t capacity) {
-  return std::make_unique<OperatorSession>(config, weights, capacity);
+  return std::make_unique<OperatorSession>(config, weights, slots, capacity);
 }
 
 }  // namespace rewardloom

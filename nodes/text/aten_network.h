@@ -33,9 +33,9 @@ at::Tensor network_hidden(const ModelConfig& config, const WeightMap& weights,
 /// What the head gives [...,outputs] for hidden states [...,D], in float32 at least.
 at::Tensor network_head(const ModelConfig& config, const WeightMap& weights,
                         const at::Tensor& hidden);
-/// Causal attention among tokens that `mask` [N,T] bool marks; positions count marked tokens. The
-/// mask has no gap within a row. `window` 0: none.
-AttentionView masked_view(const at::Tensor& mask, std::int64_t window);
+/// Attention among tokens that `mask` [N,T] bool marks, causal unless the config says otherwise;
+/// positions count marked tokens. The mask has no gap within a row.
+AttentionView masked_view(const at::Tensor& mask, const ModelConfig& config);
 
 /// Both take float32 weights and compute in the config's precision.
 /// With gradients with respect to the weights named in `trained`; without where it is empty.
@@ -44,7 +44,7 @@ std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const TokenSequences& sequences,
                                                   const std::set<std::string>& trained);
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,
-                                                       const WeightMap& weights,
+                                                       const WeightMap& weights, std::int64_t slots,
                                                        std::int64_t capacity);
 
 }  // namespace rewardloom

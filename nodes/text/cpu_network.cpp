@@ -29,12 +29,12 @@ std::vector<float> floats_of(const at::Tensor& tensor) {
 }
 
 /// The packed factor of x W^T, for W [out, in].
-PackedMatrix packed_transpose(const at::Tensor& w) {
-  return {w.data_ptr<float>(), w.size(1), w.size(0), 1, w.size(1)};
+PackedMatrix packed_transpose(const at::Tensor& w, FactorType type) {
+  return {w.data_ptr<float>(), w.size(1), w.size(0), 1, w.size(1), type};
 }
 /// The packed factor of d W.
-PackedMatrix packed(const at::Tensor& w) {
-  return {w.data_ptr<float>(), w.size(0), w.size(1), w.size(1), 1};
+PackedMatrix packed(const at::Tensor& w, FactorType type) {
+  return {w.data_ptr<float>(), w.size(0), w.size(1), w.size(1), 1, type};
 }
 
 std::string layer_name(std::int64_t index, const char* rest) {
@@ -57,6 +57,27 @@ void add_outer(std::int64_t rows, const float* d, std::int64_t first, std::int64
   if (d_weight == nullptr) return;
   matrix_product(rows, {d + first, 1, d_stride}, b, d_weight, b.columns(), true);
 }
+
+/// Rows in parts of a few, for threads to share.
+struct RowParts {
+  static constexpr std::int64_t size = 4;
+  std::int64_t rows, count;
+  const ParallelCalls* parallel;
+  RowParts(std::int64_t rows_there, const ParallelCalls* calls)
+      : rows(rows_there),
+        count(calls == nullptr ? 1 : std::max<std::int64_t>(1, (rows + size - 1) / size)),
+        parallel(calls) {}
+
+  /// Calls call(part, first row, one past the last).
+  template <class Call>
+  void run(const Call& call) const {
+    if (count == 1) return call(0, 0, rows);
+    (*parallel)(static_cast<std::size_t>(count), [&](std::size_t part) {
+      const std::int64_t first = static_cast<std::int64_t>(part) * size;
+      call(static_cast<std::int64_t>(part), first, std::min(rows, first + size));
+    });
+  }
+};
 
 }  // namespace
 
@@ -94,13 +115,14 @@ CpuNetwork::CpuNetwork(const ModelConfig& config, const WeightMap& weights,
       shape_(attention_shape(config, 1)),
       qkv_width_(config.query_width() + 2 * config.key_value_width()),
       with_gradient_(with_gradient),
+      type_(config.compute == ComputeType::bfloat16 ? FactorType::bfloat16 : FactorType::float32),
       embedding_(weights.at("model.embed_tokens.weight").detach().clone()),
       last_norm_(floats_of(weights.at("model.norm.weight"))),
       rotary_(std::move(rotary)) {
   const at::Tensor head = weights.at(head_module(config) + ".weight");
   if (head_has_bias(config)) head_bias_ = floats_of(weights.at(head_module(config) + ".bias"));
-  head_ = packed_transpose(head.contiguous());
-  if (with_gradient) head_back_ = packed(head.contiguous());
+  head_ = packed_transpose(head.contiguous(), type_);
+  if (with_gradient) head_back_ = packed(head.contiguous(), type_);
   for (std::int64_t i = 0; i < config.layers; ++i) layers_.push_back(make_layer(weights, i));
 }
 
@@ -116,8 +138,8 @@ CpuNetwork::Layer CpuNetwork::make_layer(const WeightMap& weights, std::int64_t 
   layer.middle_norm = floats_of(named("post_attention_layernorm.weight"));
   const auto factor = [&](const at::Tensor& weight, PackedMatrix& forward, PackedMatrix& back) {
     const at::Tensor w = weight.contiguous();
-    forward = packed_transpose(w);
-    if (with_gradient_) back = packed(w);
+    forward = packed_transpose(w, type_);
+    if (with_gradient_) back = packed(w, type_);
   };
   factor(joined({"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"}),
          layer.qkv, layer.qkv_back);
@@ -154,19 +176,39 @@ void CpuNetwork::normalise_heads(const Layer& layer, std::int64_t tokens,
   }
 }
 
+void CpuNetwork::attend_all(const FlatTokens& tokens, KeyValueCache& cache, std::int64_t index,
+                            Activations& a, LayerActivations& l) const {
+  const std::int64_t e = shape_.head_size, capacity = cache.shape().capacity;
+  const std::int64_t at_layer = index % cache.layers(), window = config_.window(index),
+                     shared = shape_.heads / shape_.key_value_heads;
+  const RowParts parts(tokens.size(), a.parallel);
+  resize(a.scores, parts.count * capacity);
+  parts.run([&](std::int64_t part, std::int64_t first, std::int64_t last) {
+    float* const scores = a.scores.data() + part * capacity;
+    for (std::int64_t t = first; t < last; ++t) {
+      for (std::int64_t h = 0; h < shape_.heads; ++h) {
+        attend(cache.shape(), l.qkv.data() + t * qkv_width_ + h * e,
+               first_seen(tokens.position[t], window), tokens.position[t],
+               cache.at(at_layer, tokens.slot[t], h / shared), scores,
+               l.attended.data() + t * config_.query_width() + h * e);
+      }
+    }
+  });
+}
+
 void CpuNetwork::attention(const Layer& layer, const FlatTokens& tokens, KeyValueCache& cache,
                            std::int64_t index, Activations& a, LayerActivations& l) const {
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   const std::int64_t query_width = config_.query_width(), e = shape_.head_size;
   rms_norm(count, width, ConstRows(a.hidden.data(), width), layer.input_norm.data(),
            config_.rms_epsilon, {a.normed.data(), width}, l.input_inverse.data());
-  matrix_product(count, {a.normed.data(), width, 1}, layer.qkv, l.qkv.data(), qkv_width_, false);
+  matrix_product(count, {a.normed.data(), width, 1}, layer.qkv, l.qkv.data(), qkv_width_, false,
+                 a.parallel);
   const Rows qkv{l.qkv.data(), qkv_width_};
   if (!layer.qkv_bias.empty()) add_bias(count, qkv_width_, layer.qkv_bias.data(), qkv);
   if (config_.query_key_norm) normalise_heads(layer, count, l);
   rotate(count, shape_.heads + shape_.key_value_heads, e, *rotary_, tokens.position.data(), qkv, 1);
-  const std::int64_t at_layer = index % cache.layers(),
-                     shared = shape_.heads / shape_.key_value_heads;
+  const std::int64_t at_layer = index % cache.layers();
   for (std::int64_t t = 0; t < count; ++t) {
     for (std::int64_t g = 0; g < shape_.key_value_heads; ++g) {
       const float* key = qkv[t] + query_width + g * e;
@@ -174,17 +216,9 @@ void CpuNetwork::attention(const Layer& layer, const FlatTokens& tokens, KeyValu
                       cache.at(at_layer, tokens.slot[t], g));
     }
   }
-  resize(a.scores, cache.shape().capacity);
-  const std::int64_t window = config_.window(index);
-  for (std::int64_t t = 0; t < count; ++t) {
-    for (std::int64_t h = 0; h < shape_.heads; ++h) {
-      attend(cache.shape(), qkv[t] + h * e, first_seen(tokens.position[t], window),
-             tokens.position[t], cache.at(at_layer, tokens.slot[t], h / shared), a.scores.data(),
-             l.attended.data() + t * query_width + h * e);
-    }
-  }
+  attend_all(tokens, cache, index, a, l);
   matrix_product(count, {l.attended.data(), query_width, 1}, layer.out, a.hidden.data(), width,
-                 true);
+                 true, a.parallel);
   if (!layer.out_bias.empty())
     add_bias(count, width, layer.out_bias.data(), {a.hidden.data(), width});
 }
@@ -196,11 +230,15 @@ void CpuNetwork::feed_forward(const Layer& layer, std::int64_t tokens, Activatio
   rms_norm(tokens, width, hidden, layer.middle_norm.data(), config_.rms_epsilon,
            {a.normed.data(), width}, l.middle_inverse.data());
   matrix_product(tokens, {a.normed.data(), width, 1}, layer.gate_up, l.gate_up.data(), 2 * inner,
-                 false);
+                 false, a.parallel);
   const Rows gate_up{l.gate_up.data(), 2 * inner};
   if (!layer.gate_up_bias.empty()) add_bias(tokens, 2 * inner, layer.gate_up_bias.data(), gate_up);
-  gated_unit(tokens, inner, gate_up, {a.gated.data(), inner});
-  matrix_product(tokens, {a.gated.data(), inner, 1}, layer.down, hidden.data, width, true);
+  RowParts(tokens, a.parallel).run([&](std::int64_t, std::int64_t first, std::int64_t last) {
+    gated_unit(last - first, inner, ConstRows(gate_up[first], gate_up.stride),
+               {a.gated.data() + first * inner, inner});
+  });
+  matrix_product(tokens, {a.gated.data(), inner, 1}, layer.down, hidden.data, width, true,
+                 a.parallel);
   if (!layer.down_bias.empty()) add_bias(tokens, width, layer.down_bias.data(), hidden);
 }
 
@@ -220,7 +258,8 @@ void CpuNetwork::run_layer(std::int64_t index, const FlatTokens& tokens, KeyValu
 
 void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
                          const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
-                         float* logits) const {
+                         float* logits, const ParallelCalls* parallel) const {
+  a.parallel = parallel;
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   const std::int64_t chosen = static_cast<std::int64_t>(selected.size());
   const std::size_t row_bytes = width * sizeof(float);
@@ -249,7 +288,8 @@ void CpuNetwork::forward(const FlatTokens& tokens, KeyValueCache& cache,
   rms_norm(chosen, width, ConstRows(a.last.data(), width), last_norm_.data(), config_.rms_epsilon,
            {a.last_normed.data(), width}, a.last_inverse.data());
   const std::int64_t outputs = config_.outputs();
-  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, outputs, false);
+  matrix_product(chosen, {a.last_normed.data(), width, 1}, head_, logits, outputs, false,
+                 a.parallel);
   if (!head_bias_.empty()) add_bias(chosen, outputs, head_bias_.data(), {logits, outputs});
 }
 
@@ -259,7 +299,7 @@ void CpuNetwork::head_backward(const std::vector<std::int64_t>& selected, Activa
                                const float* d_logits, WeightMap& gradients) const {
   const std::int64_t width = config_.hidden_size, outputs = config_.outputs();
   const std::int64_t chosen = static_cast<std::int64_t>(selected.size());
-  a.packed.assign(a.last_normed.data(), chosen, width, width, 1);
+  a.packed.assign(a.last_normed.data(), chosen, width, width, 1, type_);
   const std::string head = head_module(config_);
   add_outer(outputs, d_logits, 0, outputs, a.packed, gradient(gradients, head + ".weight"));
   if (!head_bias_.empty()) {
@@ -285,7 +325,7 @@ void CpuNetwork::feed_forward_backward(std::int64_t index, std::int64_t tokens, 
   const float* dx = a.d_hidden.data();
   const ConstRows gate_up(l.gate_up.data(), 2 * inner);
   gated_unit(tokens, inner, gate_up, {a.gated.data(), inner});
-  a.packed.assign(a.gated.data(), tokens, inner, inner, 1);
+  a.packed.assign(a.gated.data(), tokens, inner, inner, 1, type_);
   add_outer(width, dx, 0, width, a.packed, grad("mlp.down_proj.weight"));
   if (config_.feed_forward_bias) {
     bias_backward(tokens, width, ConstRows(dx, width), grad("mlp.down_proj.bias"));
@@ -295,7 +335,7 @@ void CpuNetwork::feed_forward_backward(std::int64_t index, std::int64_t tokens, 
                       {a.d_gate_up.data(), 2 * inner});
   rms_norm(tokens, width, ConstRows(l.middle.data(), width), layer.middle_norm.data(),
            config_.rms_epsilon, {a.normed.data(), width}, l.middle_inverse.data());
-  a.packed.assign(a.normed.data(), tokens, width, width, 1);
+  a.packed.assign(a.normed.data(), tokens, width, width, 1, type_);
   add_outer(inner, a.d_gate_up.data(), 0, 2 * inner, a.packed, grad("mlp.gate_proj.weight"));
   add_outer(inner, a.d_gate_up.data(), inner, 2 * inner, a.packed, grad("mlp.up_proj.weight"));
   if (config_.feed_forward_bias) {
@@ -339,7 +379,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
   const std::int64_t queries = config_.query_width(), keys = config_.key_value_width();
   const auto grad = [&](const char* name) { return gradient(gradients, layer_name(index, name)); };
-  a.packed.assign(l.attended.data(), count, queries, queries, 1);
+  a.packed.assign(l.attended.data(), count, queries, queries, 1, type_);
   add_outer(width, a.d_hidden.data(), 0, width, a.packed, grad("self_attn.o_proj.weight"));
   if (config_.output_bias) {
     bias_backward(count, width, ConstRows(a.d_hidden.data(), width), grad("self_attn.o_proj.bias"));
@@ -359,7 +399,7 @@ void CpuNetwork::attention_part_backward(std::int64_t index, const FlatTokens& t
   if (config_.query_key_norm) heads_backward(index, count, a, l, gradients);
   rms_norm(count, width, ConstRows(l.input.data(), width), layer.input_norm.data(),
            config_.rms_epsilon, {a.normed.data(), width}, l.input_inverse.data());
-  a.packed.assign(a.normed.data(), count, width, width, 1);
+  a.packed.assign(a.normed.data(), count, width, width, 1, type_);
   const float* d_qkv = a.d_qkv.data();
   add_outer(queries, d_qkv, 0, qkv_width_, a.packed, grad("self_attn.q_proj.weight"));
   add_outer(keys, d_qkv, queries, qkv_width_, a.packed, grad("self_attn.k_proj.weight"));
@@ -381,6 +421,7 @@ void CpuNetwork::backward(const FlatTokens& tokens, const std::vector<std::int64
                           const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
                           const float* d_logits, WeightMap& gradients) const {
   const std::int64_t count = tokens.size(), width = config_.hidden_size;
+  a.parallel = nullptr;
   a.d_hidden.assign(count * width, 0.0f);
   resize(a.d_normed, count * width);
   resize(a.d_gated, count * config_.intermediate_size);

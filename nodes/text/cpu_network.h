@@ -60,10 +60,12 @@ struct Activations {
   std::vector<float> last, last_normed, last_inverse;  ///< selected rows
   std::vector<float> d_hidden, d_normed, d_gated, d_gate_up, d_qkv, d_raw, d_attended, scratch;
   PackedMatrix packed;
+  const ParallelCalls* parallel = nullptr;  ///< shares the products of this pass among threads
 };
 
-/// Weights prepared for the passes: fused, packed, as they were at construction. For configs with
-/// has_own_kernels(); adapters must have been merged into the weights.
+/// Weights prepared for the passes: fused, packed, as they were at construction, matrices in the
+/// precision of the config. For configs with has_own_kernels(); adapters must have been merged into
+/// the weights.
 class CpuNetwork {
  public:
   /// Without `with_gradient` only `forward` may be called. `rotary` holds max_positions rows.
@@ -71,10 +73,11 @@ class CpuNetwork {
              std::shared_ptr<const RotaryTable> rotary, bool with_gradient);
 
   /// Runs the tokens through the network; their sequences' earlier tokens must be in the cache.
-  /// Fills logits [selected, outputs] of the chosen tokens (indices into `tokens`).
+  /// Fills logits [selected, outputs] of the chosen tokens (indices into `tokens`). The bits do not
+  /// depend on `parallel`, which shares large layers among threads unless it is null.
   void forward(const FlatTokens& tokens, KeyValueCache& cache,
-               const std::vector<std::int64_t>& selected, Activations& a, Kept kept,
-               float* logits) const;
+               const std::vector<std::int64_t>& selected, Activations& a, Kept kept, float* logits,
+               const ParallelCalls* parallel = nullptr) const;
   /// Adds to `gradients` (float32 tensors under the weights' names; those that are not there are
   /// not computed). The tokens must be whole sequences of `lengths`, as in the forward pass that
   /// kept `a`.
@@ -95,6 +98,8 @@ class CpuNetwork {
                  LayerActivations& l, bool keep) const;
   void attention(const Layer& layer, const FlatTokens& tokens, KeyValueCache& cache,
                  std::int64_t index, Activations& a, LayerActivations& l) const;
+  void attend_all(const FlatTokens& tokens, KeyValueCache& cache, std::int64_t index,
+                  Activations& a, LayerActivations& l) const;
   void normalise_heads(const Layer& layer, std::int64_t tokens, LayerActivations& l) const;
   void feed_forward(const Layer& layer, std::int64_t tokens, Activations& a,
                     LayerActivations& l) const;
@@ -112,6 +117,7 @@ class CpuNetwork {
   AttentionShape shape_;
   std::int64_t qkv_width_;
   bool with_gradient_;
+  FactorType type_;
   at::Tensor embedding_;
   std::vector<float> last_norm_, head_bias_;
   PackedMatrix head_, head_back_;

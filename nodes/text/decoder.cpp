@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "engine/core/problem.h"
 #include "nodes/text/aten_network.h"
@@ -112,60 +113,92 @@ class AdaptedScoring final : public ScoringPass {
 class KernelSession final : public DecodingSession {
  public:
   KernelSession(const ModelConfig& config, std::shared_ptr<const CpuNetwork> network,
-                std::shared_ptr<ActivationPool> pool, std::int64_t slots, std::int64_t capacity)
+                std::shared_ptr<ActivationPool> pool, std::int64_t slots, std::int64_t capacity,
+                const ParallelCalls* parallel)
       : config_(config),
         capacity_(capacity),
         network_(std::move(network)),
         memory_(std::move(pool)),
         cache_(config, config.layers, slots, capacity),
-        lengths_(slots, 0) {}
+        lengths_(slots, 0),
+        parallel_(parallel) {}
 
-  at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
-                     const std::vector<std::int64_t>& prompt_of_slot) override {
-    check_tokens(config_, prompts, capacity_);
-    // The first slot of each prompt computes it; the others copy.
-    std::vector<std::int64_t> slot_of_prompt(prompts.size(), -1), last,
-        row_of_prompt(prompts.size());
-    FlatTokens tokens;
-    for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
-      const std::int64_t p = prompt_of_slot[slot];
-      lengths_[slot] = static_cast<std::int64_t>(prompts[p].size());
-      if (slot_of_prompt[p] >= 0) continue;
-      slot_of_prompt[p] = static_cast<std::int64_t>(slot);
-      row_of_prompt[p] = static_cast<std::int64_t>(last.size());
-      for (std::size_t t = 0; t < prompts[p].size(); ++t) tokens.add(prompts[p][t], t, slot);
-      last.push_back(tokens.size() - 1);
-    }
-    const at::Tensor logits = run(tokens, last);
-    std::vector<std::int64_t> rows;
-    for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
-      const std::int64_t p = prompt_of_slot[slot], source = slot_of_prompt[p];
-      if (source != static_cast<std::int64_t>(slot)) {
-        cache_.copy_slot(source, static_cast<std::int64_t>(slot), lengths_[slot]);
-      }
-      rows.push_back(row_of_prompt[p]);
-    }
-    return logits.index_select(0, at::tensor(rows, at::TensorOptions().dtype(at::kLong)));
-  }
-
-  at::Tensor step(const std::vector<std::int64_t>& slots,
-                  const std::vector<std::int64_t>& tokens) override {
+  at::Tensor advance(const std::vector<SlotStart>& starts, const std::vector<std::int64_t>& slots,
+                     const std::vector<std::int64_t>& tokens) override {
     FlatTokens flat;
-    std::vector<std::int64_t> all;
-    check_tokens(config_, {tokens}, static_cast<std::int64_t>(tokens.size()));
+    std::vector<std::int64_t> read;  // the tokens whose logits are wanted
+    const Beginning beginning = begin(starts, flat, read);
+    if (!tokens.empty())
+      check_sequence(config_, tokens, static_cast<std::int64_t>(tokens.size()), 0);
     for (std::size_t i = 0; i < slots.size(); ++i) {
       if (lengths_[slots[i]] >= capacity_) refuse_full_slot(capacity_);
       flat.add(tokens[i], lengths_[slots[i]]++, slots[i]);
-      all.push_back(static_cast<std::int64_t>(i));
+      read.push_back(flat.size() - 1);
     }
-    return run(flat, all);
+    at::Tensor logits = at::empty({static_cast<std::int64_t>(read.size()), config_.vocab_size});
+    if (!read.empty()) {
+      network_->forward(flat, cache_, read, *memory_, Kept::nothing, logits.data_ptr<float>(),
+                        parallel_);
+    }
+    return starts.empty() ? logits : finish(starts, beginning, logits, slots.size());
   }
 
  private:
-  at::Tensor run(const FlatTokens& tokens, const std::vector<std::int64_t>& selected) {
-    at::Tensor logits = at::empty({static_cast<std::int64_t>(selected.size()), config_.vocab_size});
-    network_->forward(tokens, cache_, selected, *memory_, Kept::nothing, logits.data_ptr<float>());
-    return logits;
+  /// What becomes of the starts of a call.
+  struct Beginning {
+    std::vector<std::int64_t> row;     ///< of each: of this pass's logits, -1: those that are kept
+    std::vector<std::int64_t> source;  ///< of each: the slot that computes its prompt in this pass
+    std::int64_t computed = 0;
+  };
+
+  Beginning begin(const std::vector<SlotStart>& starts, FlatTokens& flat,
+                  std::vector<std::int64_t>& read) {
+    Beginning out;
+    std::vector<bool> kept;
+    // What is kept is copied before the pass writes over it.
+    for (const SlotStart& start : starts) {
+      kept.push_back(kept_logits_.defined() && *start.prompt == kept_prompt_);
+      if (kept.back()) copy_prompt(kept_slot_, start);
+    }
+    std::map<const std::vector<std::int64_t>*, std::pair<std::int64_t, std::int64_t>> done;
+    for (std::size_t i = 0; i < starts.size(); ++i) {
+      const SlotStart& start = starts[i];
+      lengths_[start.slot] = static_cast<std::int64_t>(start.prompt->size());
+      const auto [found, fresh] = done.try_emplace(start.prompt, start.slot, out.computed);
+      out.source.push_back(kept[i] ? start.slot : found->second.first);
+      out.row.push_back(kept[i] ? -1 : found->second.second);
+      if (kept[i] || !fresh) continue;
+      check_sequence(config_, *start.prompt, capacity_, static_cast<std::int64_t>(i));
+      for (std::size_t t = 0; t < start.prompt->size(); ++t) {
+        flat.add((*start.prompt)[t], static_cast<std::int64_t>(t), start.slot);
+      }
+      read.push_back(flat.size() - 1);
+      ++out.computed;
+    }
+    return out;
+  }
+
+  /// Logits of all starts and of `stepped` other slots, from those of the pass.
+  at::Tensor finish(const std::vector<SlotStart>& starts, const Beginning& beginning,
+                    const at::Tensor& logits, std::size_t stepped) {
+    std::vector<std::int64_t> rows = beginning.row;
+    for (std::int64_t& row : rows) row = row < 0 ? logits.size(0) : row;
+    for (std::size_t i = 0; i < stepped; ++i) {
+      rows.push_back(beginning.computed + static_cast<std::int64_t>(i));
+    }
+    for (std::size_t i = 0; i < starts.size(); ++i) copy_prompt(beginning.source[i], starts[i]);
+    const at::Tensor all = kept_logits_.defined() ? at::cat({logits, kept_logits_}) : logits;
+    const at::Tensor out =
+        all.index_select(0, at::tensor(rows, at::TensorOptions().dtype(at::kLong)));
+    kept_prompt_ = *starts.back().prompt;
+    kept_slot_ = starts.back().slot;
+    kept_logits_ = out.narrow(0, static_cast<std::int64_t>(starts.size()) - 1, 1).clone();
+    return out;
+  }
+
+  void copy_prompt(std::int64_t from, const SlotStart& start) {
+    if (from == start.slot) return;
+    cache_.copy_slot(from, start.slot, static_cast<std::int64_t>(start.prompt->size()));
   }
 
   const ModelConfig& config_;
@@ -174,9 +207,23 @@ class KernelSession final : public DecodingSession {
   Borrowed memory_;
   KeyValueCache cache_;
   std::vector<std::int64_t> lengths_;
+  const ParallelCalls* parallel_;
+  // The prompt that began last: it stands at the beginning of its slot, whatever follows there.
+  std::vector<std::int64_t> kept_prompt_;
+  std::int64_t kept_slot_ = 0;
+  at::Tensor kept_logits_;  // [1, vocab_size]; undefined: there is none
 };
 
 }  // namespace
+
+at::Tensor DecodingSession::prefill(const std::vector<std::vector<std::int64_t>>& prompts,
+                                    const std::vector<std::int64_t>& prompt_of_slot) {
+  std::vector<SlotStart> starts;
+  for (std::size_t slot = 0; slot < prompt_of_slot.size(); ++slot) {
+    starts.push_back({static_cast<std::int64_t>(slot), &prompts[prompt_of_slot[slot]]});
+  }
+  return advance(starts, {}, {});
+}
 
 std::int64_t TokenSequences::wanted_count() const {
   std::int64_t count = 0;
@@ -305,27 +352,31 @@ std::shared_ptr<const CpuNetwork> Decoder::network(bool with_gradient) const {
   return network_;
 }
 
+void check_sequence(const ModelConfig& config, const std::vector<std::int64_t>& tokens,
+                    std::int64_t most, std::int64_t name) {
+  if (tokens.empty()) {
+    throw Failure("empty-sequence", fmt::format("sequence {} has no token", name),
+                  "start prompts with a token, e.g. the tokenizer's begin token");
+  }
+  if (static_cast<std::int64_t>(tokens.size()) > most) {
+    throw Failure(
+        "context-length",
+        fmt::format("sequence {} has {} tokens, there is room for {}", name, tokens.size(), most),
+        "shorten the prompts or max_tokens, or use a model with more positions");
+  }
+  for (const std::int64_t token : tokens) {
+    if (token >= 0 && token < config.vocab_size) continue;
+    throw Failure("token-range",
+                  fmt::format("token {} of sequence {} is not below the vocabulary size {}", token,
+                              name, config.vocab_size),
+                  "model and tokenizer must belong together");
+  }
+}
+
 void check_tokens(const ModelConfig& config,
                   const std::vector<std::vector<std::int64_t>>& sequences, std::int64_t most) {
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto& row = sequences[i];
-    if (row.empty()) {
-      throw Failure("empty-sequence", fmt::format("sequence {} has no token", i),
-                    "start prompts with a token, e.g. the tokenizer's begin token");
-    }
-    if (static_cast<std::int64_t>(row.size()) > most) {
-      throw Failure(
-          "context-length",
-          fmt::format("sequence {} has {} tokens, there is room for {}", i, row.size(), most),
-          "shorten the prompts or max_tokens, or use a model with more positions");
-    }
-    for (const std::int64_t token : row) {
-      if (token >= 0 && token < config.vocab_size) continue;
-      throw Failure("token-range",
-                    fmt::format("token {} of sequence {} is not below the vocabulary size {}",
-                                token, i, config.vocab_size),
-                    "model and tokenizer must belong together");
-    }
+    check_sequence(config, sequences[i], most, static_cast<std::int64_t>(i));
   }
 }
 
@@ -340,8 +391,7 @@ at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& mask,
                            const WeightMap& weights) const {
   const at::Tensor all =
       mask.defined() ? mask : at::ones(tokens.sizes(), tokens.options().dtype(at::kBool));
-  return network_hidden(config_, weights, tokens, masked_view(all, config_.sliding_window),
-                        nullptr);
+  return network_hidden(config_, weights, tokens, masked_view(all, config_), nullptr);
 }
 
 at::Tensor Decoder::forward(const at::Tensor& tokens, const at::Tensor& mask,
@@ -365,11 +415,17 @@ std::unique_ptr<ScoringPass> Decoder::score(const TokenSequences& sequences,
   return std::make_unique<AdaptedScoring>(std::move(pass), config_, weights_);
 }
 
-std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_t capacity) const {
+std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_t capacity,
+                                                 const ParallelCalls* parallel) const {
   if (config_.head != HeadKind::language_model) {
     throw Failure("model-head",
                   fmt::format("{} has a score head and cannot write", config_.architecture),
                   "sample with a language model");
+  }
+  if (config_.bidirectional) {
+    throw Failure("model-head",
+                  fmt::format("{} attends to both sides and cannot write", config_.architecture),
+                  "set use_bidirectional_attention to false for a model that samples");
   }
   if (capacity > config_.max_positions) {
     throw Failure("context-length",
@@ -378,9 +434,10 @@ std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_
                   "shorten the prompts or max_tokens");
   }
   if (has_own_kernels()) {
-    return std::make_unique<KernelSession>(config_, network(false), pool_, slots, capacity);
+    return std::make_unique<KernelSession>(config_, network(false), pool_, slots, capacity,
+                                           parallel);
   }
-  return decode_with_operators(config_, weights_, capacity);
+  return decode_with_operators(config_, weights_, slots, capacity);
 }
 
 }  // namespace rewardloom

@@ -13,6 +13,7 @@
 
 #include "nodes/text/model_config.h"
 #include "nodes/text/model_weights.h"
+#include "nodes/text/parallel_calls.h"
 
 namespace rewardloom {
 
@@ -43,21 +44,35 @@ class ScoringPass {
   at::Tensor logits_;
 };
 
-/// Decoding of `slots` sequences token by token, keys and values kept.
+/// A slot of a decoding session that begins anew with a prompt.
+struct SlotStart {
+  std::int64_t slot = 0;
+  const std::vector<std::int64_t>* prompt = nullptr;
+};
+
+/// Decoding of several sequences token by token, each in a slot, keys and values kept.
 class DecodingSession {
  public:
   virtual ~DecodingSession() = default;
-  /// Computes each prompt once and shares it: slot i starts from prompts[prompt_of_slot[i]].
-  /// Returns the next-token logits [slots, vocab_size]. Failure as Decoder::score, and
-  /// `context-length` for a prompt longer than the session's capacity.
-  virtual at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
-                             const std::vector<std::int64_t>& prompt_of_slot) = 0;
-  /// Appends tokens[i] to slot slots[i]; returns the next-token logits [slots.size(), vocab_size].
-  /// Failure `context-length` where a slot is full.
-  virtual at::Tensor step(const std::vector<std::int64_t>& slots,
-                          const std::vector<std::int64_t>& tokens) = 0;
+  /// Begins slots anew, and appends tokens[i] to slot slots[i]. Returns the next-token logits
+  /// [starts.size() + slots.size(), vocab_size], those of the starts first. A slot in neither list
+  /// has ended: it may only begin anew. A prompt is computed once for all its starts in one call,
+  /// and in the calls behind it until one with another prompt. Failure as Decoder::score, and
+  /// `context-length` for a prompt longer than the session's capacity or a slot that is full.
+  virtual at::Tensor advance(const std::vector<SlotStart>& starts,
+                             const std::vector<std::int64_t>& slots,
+                             const std::vector<std::int64_t>& tokens) = 0;
+  /// Slot i begins with prompts[prompt_of_slot[i]].
+  at::Tensor prefill(const std::vector<std::vector<std::int64_t>>& prompts,
+                     const std::vector<std::int64_t>& prompt_of_slot);
+  at::Tensor step(const std::vector<std::int64_t>& slots, const std::vector<std::int64_t>& tokens) {
+    return advance({}, slots, tokens);
+  }
 };
 
+/// Of one sequence, which messages call `name`.
+void check_sequence(const ModelConfig& config, const std::vector<std::int64_t>& tokens,
+                    std::int64_t most, std::int64_t name);
 /// Failure `empty-sequence`, `context-length` for more than `most` tokens, or `token-range` for a
 /// token that is not in the vocabulary.
 void check_tokens(const ModelConfig& config,
@@ -68,8 +83,8 @@ void check_tokens(const ModelConfig& config,
 /// What an optimizer changes: every weight (with adapters: these and a score head), or the head.
 enum class TrainedPart { all, head };
 
-/// On the CPU in float32 the passes run in this project's own kernels: what a sequence gets depends
-/// bit by bit on that sequence alone, so that sampling and training agree exactly. On any other
+/// On the CPU the passes run in this project's own kernels: what a sequence gets depends bit by bit
+/// on that sequence alone, so that sampling and training agree exactly. On any other
 /// device, and for networks that the kernels do not cover (ModelConfig::has_own_kernels), they run
 /// in LibTorch's operators. Const members may be called from several threads.
 class Decoder {
@@ -105,8 +120,13 @@ class Decoder {
   /// Failure `context-length` for a sequence longer than the model's positions, `token-range` for a
   /// token that is not in its vocabulary.
   std::unique_ptr<ScoringPass> score(const TokenSequences& sequences, bool with_gradient) const;
-  /// `capacity` tokens per sequence, prompt included. Failure `model-head` where the head scores.
-  std::unique_ptr<DecodingSession> decode(std::int64_t slots, std::int64_t capacity) const;
+  /// `capacity` tokens per sequence, prompt included. `parallel`, which must outlive the session,
+  /// shares the passes among threads where they run in this project's kernels; null: the caller's
+  /// thread does all. Failure `model-head` where the head scores.
+  std::unique_ptr<DecodingSession> decode(std::int64_t slots, std::int64_t capacity,
+                                          const ParallelCalls* parallel = nullptr) const;
+  /// Whether passes over this model's sequences run in this project's own kernels.
+  bool has_own_kernels() const;
   /// Zeros under the names of the weights that are trained.
   WeightMap zero_gradients() const;
   /// Failure `frozen-head` for the head of a language model that is tied to the embedding.
@@ -121,7 +141,6 @@ class Decoder {
   Decoder merged() const;
 
  private:
-  bool has_own_kernels() const;
   bool is_head(const std::string& name) const;
   std::shared_ptr<const CpuNetwork> network(bool with_gradient) const;
 

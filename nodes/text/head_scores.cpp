@@ -36,7 +36,8 @@ void for_chunks(std::int64_t rows, std::int64_t chunk, const ParallelCalls& para
 
 }  // namespace
 
-RowBatch last_token_batch(const TokenRows& rows, const std::vector<std::int64_t>& chosen) {
+RowBatch scored_batch(const TokenRows& rows, const std::vector<std::int64_t>& chosen,
+                      ScorePooling pooling) {
   RowBatch batch;
   batch.rows = static_cast<std::int64_t>(chosen.size());
   const std::int64_t width = rows.width();
@@ -49,11 +50,49 @@ RowBatch last_token_batch(const TokenRows& rows, const std::vector<std::int64_t>
     while (last > first && kinds[last - 1] == padding_kind) --last;
     if (first == last) continue;
     batch.sequences.tokens.emplace_back(tokens + first, tokens + last);
-    batch.sequences.wanted.push_back({last - first - 1});
+    std::vector<std::int64_t> wanted(pooling == ScorePooling::mean ? last - first : 1);
+    std::iota(wanted.begin(), wanted.end(),
+              last - first - static_cast<std::int64_t>(wanted.size()));
+    batch.sequences.wanted.push_back(std::move(wanted));
     flat.push_back(i);
   }
   batch.flat = at::tensor(flat, at::TensorOptions().dtype(at::kLong));
   return batch;
+}
+
+namespace {
+
+/// [S] int64: how many positions of each sequence are wanted.
+at::Tensor wanted_counts(const RowBatch& batch) {
+  std::vector<std::int64_t> counts;
+  for (const auto& wanted : batch.sequences.wanted) {
+    counts.push_back(static_cast<std::int64_t>(wanted.size()));
+  }
+  return at::tensor(counts, at::TensorOptions().dtype(at::kLong));
+}
+
+bool reads_one_each(const RowBatch& batch) {
+  return batch.sequences.wanted_count() == static_cast<std::int64_t>(batch.sequences.tokens.size());
+}
+
+}  // namespace
+
+at::Tensor pooled_scores(const RowBatch& batch, const at::Tensor& logits) {
+  if (reads_one_each(batch)) return logits;
+  std::vector<at::Tensor> means;
+  std::int64_t first = 0;
+  for (const auto& wanted : batch.sequences.wanted) {
+    const auto count = static_cast<std::int64_t>(wanted.size());
+    means.push_back(logits.narrow(0, first, count).mean(0));
+    first += count;
+  }
+  return at::stack(means);
+}
+
+at::Tensor pooled_backward(const RowBatch& batch, const at::Tensor& d_scores) {
+  if (reads_one_each(batch)) return d_scores;
+  const at::Tensor counts = wanted_counts(batch).to(d_scores.device());
+  return (d_scores / counts.unsqueeze(1)).repeat_interleave(counts, 0);
 }
 
 at::Tensor score_states(const Decoder& decoder, const TokenRows& rows, std::int64_t chunk,
@@ -80,10 +119,10 @@ at::Tensor score_sequences(const Decoder& decoder, const TokenRows& rows, std::i
   at::Tensor scores = at::full({rows.rows(), decoder.config().labels},
                                std::numeric_limits<double>::quiet_NaN(), at::kFloat);
   for_chunks(rows.rows(), chunk, parallel, [&](std::int64_t first, const auto& chosen) {
-    const RowBatch batch = last_token_batch(rows, chosen);
+    const RowBatch batch = scored_batch(rows, chosen, decoder.config().pooling);
     if (batch.sequences.tokens.empty()) return;
     const at::Tensor got = decoder.score(batch.sequences, false)->logits().to(at::kCPU);
-    scores.index_copy_(0, batch.flat + first, got);
+    scores.index_copy_(0, batch.flat + first, pooled_scores(batch, got));
   });
   return scores;
 }

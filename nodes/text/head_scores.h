@@ -11,10 +11,15 @@
 
 namespace rewardloom {
 
-/// Some of the rows as sequences whose last token is wanted: the pass gives scores [S, labels], and
-/// `flat` [S] int64 says of which row in this batch. Rows without tokens are left out; `targets` is
-/// undefined.
-RowBatch last_token_batch(const TokenRows& rows, const std::vector<std::int64_t>& chosen);
+/// Some of the rows as sequences of which the tokens that the head reads are wanted: the last one,
+/// or all of them. `flat` [S] int64 says of which row in this batch a sequence is. Rows without
+/// tokens are left out; `targets` is undefined.
+RowBatch scored_batch(const TokenRows& rows, const std::vector<std::int64_t>& chosen,
+                      ScorePooling pooling);
+/// A pass's logits [wanted, labels] -> the scores [S, labels] of the batch's sequences.
+at::Tensor pooled_scores(const RowBatch& batch, const at::Tensor& logits);
+/// d loss / d scores [S, labels] -> d loss / d logits [wanted, labels].
+at::Tensor pooled_backward(const RowBatch& batch, const at::Tensor& d_scores);
 
 /// The score before each action: V of the state in which token t is chosen stands in column t, as
 /// the log-prob of token t does (read one token earlier). [N,T] float32 on the CPU, 0 elsewhere.
@@ -22,8 +27,8 @@ RowBatch last_token_batch(const TokenRows& rows, const std::vector<std::int64_t>
 at::Tensor score_states(const Decoder& decoder, const TokenRows& rows, std::int64_t chunk,
                         const ParallelCalls& parallel);
 
-/// The scores at each row's last token, [N, labels] float32 on the CPU; NaN in rows without tokens.
-/// Failure `model-head` for a language model.
+/// The scores of each row as the model pools them, [N, labels] float32 on the CPU; NaN in rows
+/// without tokens. Failure `model-head` for a language model.
 at::Tensor score_sequences(const Decoder& decoder, const TokenRows& rows, std::int64_t chunk,
                            const ParallelCalls& parallel);
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/core/port_types.h"
+#include "engine/core/token_texts.h"
 #include "nodes/text/decoder.h"
 #include "nodes/text/lora.h"
 #include "nodes/text/tokenizer.h"
@@ -13,7 +14,7 @@
 namespace rewardloom {
 
 /// Checkpoints hold the weights; config and tokenizer come from where the model was made.
-class LanguageModel final : public HandleState {
+class LanguageModel final : public HandleState, public TellsTokens {
  public:
   /// `folder` is where the model was read from; may be empty.
   LanguageModel(Decoder decoder, std::shared_ptr<const Tokenizer> tokenizer,
@@ -30,6 +31,12 @@ class LanguageModel final : public HandleState {
   Decoder& decoder() { return decoder_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const std::string& folder() const { return folder_; }
+  /// Models may have more tokens than their tokenizer: those have no text.
+  TokenText token_text() const override {
+    return [tokenizer = tokenizer_](std::int64_t id) {
+      return id < 0 || id >= tokenizer->size() ? std::string() : tokenizer->token_text(id);
+    };
+  }
   /// The weights and the tokenizer of this model in a model of its own, with the same version.
   std::shared_ptr<LanguageModel> copy() const;
   /// As copy, under a new score head, with weight version 0.

@@ -172,25 +172,57 @@ struct KeyRange {
   std::int64_t start() const { return first / lanes * lanes; }
 };
 
+/// total[v] = the sum over i, in rising order, of weights[i] times the vector at
+/// base + i * stride + v * lanes. Several vectors at once hide the wait for each addition.
+template <int Vectors>
+REWARDLOOM_INLINE void weighted_sums(const float* weights, std::int64_t count, const float* base,
+                                     std::int64_t stride, Floats* total) {
+  Floats sums[Vectors] = {};
+  for (std::int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sums[v] += weights[i] * load(base + i * stride + v * lanes);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) total[v] = sums[v];
+}
+
+/// The same for `vectors` vectors, 4 at most.
+REWARDLOOM_INLINE void weighted_sums(const float* weights, std::int64_t count, const float* base,
+                                     std::int64_t stride, std::int64_t vectors, Floats* total) {
+  switch (vectors) {
+    case 1: return weighted_sums<1>(weights, count, base, stride, total);
+    case 2: return weighted_sums<2>(weights, count, base, stride, total);
+    case 3: return weighted_sums<3>(weights, count, base, stride, total);
+    default: return weighted_sums<4>(weights, count, base, stride, total);
+  }
+}
+/// How many vectors to take from `left` elements on.
+REWARDLOOM_INLINE std::int64_t vectors_of(std::int64_t left) {
+  return std::min<std::int64_t>(4, (left + lanes - 1) / lanes);
+}
+
 /// scores[j] = scale * query . key_j within the span, and minus infinity in the rest of its
 /// vectors.
 REWARDLOOM_INLINE float score(const AttentionShape& shape, const float* query, const KeyRange& span,
                               const float* keys, float scale, float* scores) {
   Floats highest = fill(-std::numeric_limits<float>::infinity());
   const Integers lane{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
-    Floats total{};
-    for (std::int64_t i = 0; i < shape.head_size; ++i) {
-      total += query[i] * load(keys + i * shape.capacity + j);
+  for (std::int64_t first = span.start(); first <= span.last;) {
+    Floats totals[4];
+    const std::int64_t vectors = vectors_of(span.last + 1 - first);
+    weighted_sums(query, shape.head_size, keys + first, shape.capacity, vectors, totals);
+    for (std::int64_t v = 0; v < vectors; ++v) {
+      const std::int64_t j = first + v * lanes;
+      Floats total = totals[v] * scale;
+      if (j < span.first || j + lanes > span.last + 1) {  // the edges alone need a mask
+        const Integers there = (lane <= static_cast<std::int32_t>(span.last - j)) &
+                               (lane >= static_cast<std::int32_t>(span.first - j));
+        total = there ? total : fill(-std::numeric_limits<float>::infinity());
+      }
+      store(scores + j, total);
+      highest = larger(highest, total);
     }
-    total *= scale;
-    if (j < span.first || j + lanes > span.last + 1) {  // the edges alone need a mask
-      const Integers there = (lane <= static_cast<std::int32_t>(span.last - j)) &
-                             (lane >= static_cast<std::int32_t>(span.first - j));
-      total = there ? total : fill(-std::numeric_limits<float>::infinity());
-    }
-    store(scores + j, total);
-    highest = larger(highest, total);
+    first += vectors * lanes;
   }
   return maximum(highest);
 }
@@ -217,16 +249,18 @@ void attend(const AttentionShape& shape, const float* query, std::int64_t first,
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
   const KeyRange span{first, position};
   softmax(span, score(shape, query, span, cache.keys, scale, scores), scores);
-  for (std::int64_t i = 0; i < shape.padded_head; i += lanes) {
-    Floats total{};
-    for (std::int64_t j = first; j <= position; ++j) {
-      total += scores[j] * load(cache.values + j * shape.padded_head + i);
+  for (std::int64_t i = 0; i < shape.padded_head;) {
+    Floats totals[4];
+    const std::int64_t vectors = vectors_of(shape.padded_head - i);
+    weighted_sums(scores + first, position + 1 - first,
+                  cache.values + first * shape.padded_head + i, shape.padded_head, vectors, totals);
+    for (std::int64_t v = 0; v < vectors; ++v, i += lanes) {
+      const std::int64_t n = std::min(lanes, shape.head_size - i);
+      if (n == lanes)
+        store(out + i, totals[v]);
+      else
+        store_some(out + i, totals[v], n);
     }
-    const std::int64_t n = std::min(lanes, shape.head_size - i);
-    if (n == lanes)
-      store(out + i, total);
-    else
-      store_some(out + i, total, n);
   }
 }
 
@@ -269,13 +303,14 @@ REWARDLOOM_INLINE void query_backward(const AttentionShape& s, const KeyRange& s
                                       const HeadScratch& m, float scale, float* d_query) {
   softmax(span, score(s, m.query, span, m.keys_across, scale, m.probability), m.probability);
   Floats total{};
-  for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
-    Floats d{};
-    for (std::int64_t i = 0; i < s.head_size; ++i) {
-      d += m.d_head[i] * load(m.values_across + i * s.capacity + j);
+  for (std::int64_t first = span.start(); first <= span.last;) {
+    Floats d[4];
+    const std::int64_t vectors = vectors_of(span.last + 1 - first);
+    weighted_sums(m.d_head, s.head_size, m.values_across + first, s.capacity, vectors, d);
+    for (std::int64_t v = 0; v < vectors; ++v, first += lanes) {
+      store(m.d_score + first, d[v]);
+      total += d[v] * load(m.probability + first);
     }
-    store(m.d_score + j, d);
-    total += d * load(m.probability + j);
   }
   const float mean = sum(total);
   for (std::int64_t j = span.start(); j <= span.last; j += lanes) {
@@ -285,12 +320,14 @@ REWARDLOOM_INLINE void query_backward(const AttentionShape& s, const KeyRange& s
     add_scaled(m.d_values + j * s.padded_head, m.probability[j], m.d_head, s.padded_head);
     add_scaled(m.d_keys + j * s.padded_head, m.d_score[j], m.query, s.padded_head);
   }
-  for (std::int64_t i = 0; i < s.padded_head; i += lanes) {
-    Floats d{};
-    for (std::int64_t j = span.first; j <= span.last; ++j) {
-      d += m.d_score[j] * load(m.keys + j * s.padded_head + i);
+  for (std::int64_t i = 0; i < s.padded_head;) {
+    Floats d[4];
+    const std::int64_t vectors = vectors_of(s.padded_head - i);
+    weighted_sums(m.d_score + span.first, span.last + 1 - span.first,
+                  m.keys + span.first * s.padded_head + i, s.padded_head, vectors, d);
+    for (std::int64_t v = 0; v < vectors; ++v, i += lanes) {
+      store_some(d_query + i, d[v], std::min(lanes, s.head_size - i));
     }
-    store_some(d_query + i, d, std::min(lanes, s.head_size - i));
   }
 }
 

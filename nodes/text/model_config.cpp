@@ -268,6 +268,17 @@ std::int64_t labels_of(const Entries& config) {
   return config.positive({"num_labels"}, 2);
 }
 
+/// As config classes of encoders call them: use_bidirectional_attention, classifier_pooling.
+void read_attention(ModelConfig& c, const Entries& config) {
+  c.bidirectional = config.flag("use_bidirectional_attention", false);
+  const std::string pooling = config.text({"classifier_pooling"}, "last");
+  if (pooling != "last" && pooling != "mean") {
+    throw Failure("model-config", fmt::format("classifier_pooling is \"{}\"", pooling),
+                  "last and mean are supported");
+  }
+  c.pooling = pooling == "mean" ? ScorePooling::mean : ScorePooling::last;
+}
+
 void check_sizes(const ModelConfig& c) {
   if (c.heads % c.key_value_heads != 0) {
     throw Failure("model-config", fmt::format("{} attention heads cannot share {} key-value heads",
@@ -360,10 +371,9 @@ double LoraConfig::scale() const {
 
 bool ModelConfig::has_own_kernels() const {
   const double usual = 1.0 / std::sqrt(static_cast<double>(head_size));
-  return compute == ComputeType::float32 && layout == WeightLayout::llama &&
-         positions == PositionKind::rotary && norm == NormKind::rms &&
-         activation == Activation::silu && gated && !norms_after && attention_cap == 0 &&
-         logit_cap == 0 && embedding_scale == 1 && attention_scale == usual;
+  return layout == WeightLayout::llama && !bidirectional && positions == PositionKind::rotary &&
+         norm == NormKind::rms && activation == Activation::silu && gated && !norms_after &&
+         attention_cap == 0 && logit_cap == 0 && embedding_scale == 1 && attention_scale == usual;
 }
 
 std::vector<std::string> known_architectures() {
@@ -402,6 +412,7 @@ ModelConfig model_config(const Json& json) {
     }
   }
   read_windows(c, config, *family);
+  read_attention(c, config);
   check_sizes(c);
   return c;
 }

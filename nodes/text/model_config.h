@@ -32,6 +32,8 @@ enum class WeightLayout { llama, gemma2, gpt2 };
 /// sequence's last token (...ForSequenceClassification, without bias) or at each token
 /// (...ForTokenClassification, with bias).
 enum class HeadKind { language_model, sequence, token };
+/// Which tokens a sequence head reads: the last one, or all, whose scores are averaged.
+enum class ScorePooling { last, mean };
 
 /// Low-rank adapters W x + scale() B A x beside some linear layers. Hu et al. 2021,
 /// arXiv:2106.09685. Their tensors are called `<module>.lora_A.weight` [rank, in] and
@@ -67,6 +69,9 @@ struct ModelConfig {
   bool output_bias = false;
   bool feed_forward_bias = false;
   bool query_key_norm = false;
+  bool bidirectional =
+      false;  ///< every token sees all of its sequence (use_bidirectional_attention)
+  ScorePooling pooling = ScorePooling::last;  ///< of a sequence head (classifier_pooling)
   double initializer_range = 0.02;
   std::vector<std::int64_t> end_tokens;  ///< eos_token_id, one or several
   Json source = Json::object();          ///< config.json as read: unknown keys survive

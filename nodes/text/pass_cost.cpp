@@ -131,8 +131,9 @@ double copied_bytes(const ModelConfig& c, bool own_kernels, bool with_gradient) 
                           : 0;
   const double embedding = float_bytes * w.hidden * static_cast<double>(c.vocab_size);
   const double rotary = float_bytes * static_cast<double>(c.max_positions * c.head_size);
-  const double packed = weights + tied;
-  return (with_gradient ? 2 * packed - embedding : packed) + rotary;
+  double packed = weights + tied - embedding;  // matrices, all but all of it
+  if (c.compute == ComputeType::bfloat16) packed /= 2;
+  return (with_gradient ? 2 : 1) * packed + embedding + rotary;
 }
 
 double forward_flop(const ModelConfig& c, const PassSize& size) {

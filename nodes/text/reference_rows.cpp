@@ -53,6 +53,31 @@ std::string ReferenceTemplate::answer(const std::string& completion) const {
   return head_and_tail(completion, limit.most, limit.head, limit.tail) + text.substr(at);
 }
 
+namespace {
+
+enum class RowEnd { always, finished };
+constexpr auto choices(RowEnd) {
+  return std::to_array<Choice<RowEnd>>({
+      {RowEnd::always, "always", "behind every answer"},
+      {RowEnd::finished, "finished", "only behind answers that ended by themselves"},
+  });
+}
+
+/// Rows of `tokens` whose answer was cut lose the end token behind it.
+void drop_ends(TokenRows& tokens, const at::Tensor& finished) {
+  const at::Tensor whole = finished.to(at::kCPU, at::kBool).contiguous();
+  constexpr auto padding = static_cast<std::int8_t>(TokenKind::padding);
+  for (std::int64_t i = 0; i < tokens.rows(); ++i) {
+    if (whole.data_ptr<bool>()[i]) continue;
+    std::int8_t* const kinds = tokens.kinds.data_ptr<std::int8_t>() + i * tokens.width();
+    std::int64_t last = tokens.width();
+    while (last > 0 && kinds[last - 1] == padding) --last;
+    if (last > 0) kinds[last - 1] = padding;
+  }
+}
+
+}  // namespace
+
 struct TextReferenceRows final : Node {
   Reads<RewardModel> reward_model{this, "reward_model", "whose tokenizer writes the rows"};
   Input<Completions> completions{this, "completions", "answers with their references"};
@@ -65,12 +90,14 @@ struct TextReferenceRows final : Node {
       this, "head", 500, "kept from the start", {.min = 0, .unit = "characters"}};
   Param<std::int64_t> tail{
       this, "tail", 1000, "kept from the end", {.min = 0, .unit = "characters"}};
+  Param<RowEnd> end{this, "end", RowEnd::always, "where the reward model's end token stands"};
   Synonyms words{this, {"Cooper", "VerifyRM", "verifier", "reference-based reward model"}};
-  Doc doc{this,
-          "[N,T] -> [N,T']: question, reference answer and completion in one text, tokens of the "
-          "reward model's tokenizer, its end token behind; to be scored by reward.model or learned "
-          "from by optimize.reward_model. What stands before the completion is the prompt. Rows "
-          "whose prompt has no reference are refused."};
+  Doc doc{
+      this,
+      "[N,T] -> [N,T']: question, reference answer and completion in one text, tokens of the "
+      "reward model's tokenizer, its end token behind (`end`); to be scored by reward.model or learned "
+      "from by optimize.reward_model. What stands before the completion is the prompt. Rows "
+      "whose prompt has no reference are refused."};
 
   void run(Step& step) const override {
     const ReferenceTemplate reads{form(), {max_chars(), head(), tail()}};
@@ -89,14 +116,24 @@ struct TextReferenceRows final : Node {
       out.text[i] = reads.answer(given[i]);
     }
     const auto ends = model.end_tokens();
-    const TokenRows tokens = text_rows(model.tokenizer(), out.prompt_text, out.text,
-                                       model.padding_token(), ends.empty() ? -1 : ends.front());
+    TokenRows tokens = text_rows(model.tokenizer(), out.prompt_text, out.text,
+                                 model.padding_token(), ends.empty() ? -1 : ends.front());
+    if (end() == RowEnd::finished && !ends.empty()) drop_ends(tokens, finished_of(step, c));
     const c10::Device device = c.tokens.device();
     out.tokens = tokens.tokens.to(device);
     out.kinds = tokens.kinds.to(device);
     out.log_probs = at::zeros(tokens.tokens.sizes(), at::dtype(at::kFloat).device(device));
     out.entropy = at::Tensor();
     step[rows] = std::move(out);
+  }
+
+ private:
+  static const at::Tensor& finished_of(const Step& step, const Completions& c) {
+    if (!c.finished.defined()) {
+      step.fail("the completions do not say which answers ended by themselves",
+                "connect those of a sampler, or set end to always");
+    }
+    return c.finished;
   }
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "nodes/text/decoder.h"
+#include "nodes/text/parallel_calls.h"
 #include "nodes/text/token_statistics.h"
 
 namespace rewardloom {
@@ -31,9 +32,6 @@ struct RowBatch {
   std::int64_t rows = 0;
 };
 RowBatch row_batch(const TokenRows& rows, const std::vector<std::int64_t>& chosen);
-
-/// Calls the function with 0..count-1, possibly several at once.
-using ParallelCalls = std::function<void(std::size_t, const std::function<void(std::size_t)>&)>;
 
 /// Log-probs and entropy [N,T] float32 of the action tokens, 0 elsewhere; `chunk` rows at once.
 TokenStatistics score_rows(const Decoder& decoder, const TokenRows& rows,

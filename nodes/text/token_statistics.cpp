@@ -137,6 +137,54 @@ TokenStatistics token_statistics(const at::Tensor& logits, const at::Tensor& tar
   return out;
 }
 
+namespace {
+
+/// The ids of the highest finite entries of a row, at most `count`, in falling order.
+std::vector<std::int64_t> highest_ids(const float* row, std::int64_t vocab, std::int64_t count) {
+  std::vector<std::int64_t> ids;
+  const auto before = [row](std::int64_t a, std::int64_t b) { return row[a] > row[b]; };
+  for (std::int64_t i = 0; i < vocab; ++i) {
+    const bool full = static_cast<std::int64_t>(ids.size()) == count;
+    if (row[i] == minus_infinity || (full && row[i] <= row[ids.back()])) continue;
+    if (full) ids.pop_back();
+    ids.insert(std::upper_bound(ids.begin(), ids.end(), i, before), i);
+  }
+  return ids;
+}
+
+TopTokens top_by_operators(const at::Tensor& logits, std::int64_t count, double temperature) {
+  const at::Tensor log_p = (logits.to(at::kFloat) / temperature).log_softmax(-1);
+  const auto [sorted, order] = log_p.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
+  const std::int64_t there = std::min(count, log_p.size(1));
+  at::Tensor values = sorted.narrow(1, 0, there), ids = order.narrow(1, 0, there);
+  const at::Tensor outside = values.eq(minus_infinity);
+  values = at::constant_pad_nd(values.masked_fill(outside, 0), {0, count - there});
+  ids = at::constant_pad_nd(ids.masked_fill(outside, -1), {0, count - there}, -1);
+  return {ids, values};
+}
+
+}  // namespace
+
+TopTokens top_tokens(const at::Tensor& logits, std::int64_t count, const SamplingOptions& options) {
+  const at::Tensor z = supported_logits(logits, {}, options);
+  if (!has_kernel(z)) return top_by_operators(z, count, divisor(options));
+  const std::int64_t rows = z.size(0), vocab = z.size(1);
+  const float inverse = static_cast<float>(1.0 / divisor(options));
+  TopTokens out{at::full({rows, count}, -1, at::kLong), at::zeros({rows, count})};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const row = z.data_ptr<float>() + r * vocab;
+    RowSums sums;
+    row_sums(row, vocab, inverse, sums);
+    const float log_total = std::log(sums.total);
+    std::int64_t at = r * count;
+    for (const std::int64_t id : highest_ids(row, vocab, count)) {
+      out.tokens.data_ptr<std::int64_t>()[at] = id;
+      out.log_probs.data_ptr<float>()[at++] = (row[id] * inverse - sums.highest) - log_total;
+    }
+  }
+  return out;
+}
+
 at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor& targets,
                                      const SamplingOptions& options, const at::Tensor& d_log_probs,
                                      const at::Tensor& d_entropy) {

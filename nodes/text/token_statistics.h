@@ -28,6 +28,14 @@ struct TokenStatistics {
 /// target outside its row's support is added to it.
 TokenStatistics token_statistics(const at::Tensor& logits, const at::Tensor& targets,
                                  const SamplingOptions& options);
+/// The most likely tokens of each row in falling order, of equals the lowest id first: tokens [S,k]
+/// int64 and log_probs [S,k] float32; -1 and 0 where the support holds fewer than k.
+struct TopTokens {
+  at::Tensor tokens;
+  at::Tensor log_probs;
+};
+/// logits [S,V]. Log-probs are those of token_statistics, to the bit where a kernel computes both.
+TopTokens top_tokens(const at::Tensor& logits, std::int64_t count, const SamplingOptions& options);
 /// d loss / d logits [S,V], given those of the log-probs [S] and, unless undefined, of the entropy
 /// [S]. The support counts as constant.
 at::Tensor token_statistics_backward(const at::Tensor& logits, const at::Tensor& targets,

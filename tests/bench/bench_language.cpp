@@ -6,9 +6,17 @@
 //   train                      one clipped policy-gradient step on what was sampled last
 //   mismatch                   log-probs of what was sampled last: the sampler's against those of
 //                              a float32 trainer
+//   threads N                  threads that share what comes after
+//   decode TOKENS ROWS         greedy continuations of so many tokens; ROWS: prompts of token ids
+//                              with commas between, semicolons between prompts
+//   logits ROW                 of the token behind one prompt
+//   uneven ROWS SEED REFILL    answers of very uneven lengths; REFILL 0: sets of 16 rows one after
+//                              the other, as if no row took another's place
 //   curve FILE STEPS           steps on the rows of a safetensors file; gives the losses
 // and answers each with a line of JSON.
 #include <ATen/Parallel.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/parallel_for.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -51,6 +59,31 @@ void one_after_the_other(std::size_t count, const std::function<void(std::size_t
   for (std::size_t i = 0; i < count; ++i) call(i);
 }
 
+/// As a run's nodes call parts of their work.
+void by_tbb(std::size_t count, const std::function<void(std::size_t)>& call) {
+  if (count == 1) return call(0);
+  oneapi::tbb::parallel_for(std::size_t{0}, count, call, oneapi::tbb::simple_partitioner());
+}
+
+using Ids = std::vector<std::int64_t>;
+
+std::vector<Ids> rows_of(const std::string& text) {
+  std::vector<Ids> rows;
+  std::istringstream list(text);
+  for (std::string part; std::getline(list, part, ';');) {
+    Ids& row = rows.emplace_back();
+    std::istringstream ids(part);
+    for (std::string id; std::getline(ids, id, ',');) row.push_back(std::stoll(id));
+  }
+  return rows;
+}
+
+Ids in_order(std::size_t count) {
+  Ids list;
+  for (std::size_t i = 0; i < count; ++i) list.push_back(static_cast<std::int64_t>(i));
+  return list;
+}
+
 /// AdamW as PyTorch sets it up.
 const Json kTraining = {{"learning_rate", 1e-4}, {"weight_decay", 0.0}, {"max_grad_norm", 0.0}};
 
@@ -72,6 +105,31 @@ class LanguageBench {
       std::uint64_t seed = 0;
       words >> rows >> seed;
       return sample(rows, seed);
+    }
+    if (command == "threads") {
+      std::size_t threads = 1;
+      words >> threads;
+      limit_ = std::make_unique<oneapi::tbb::global_control>(
+          oneapi::tbb::global_control::max_allowed_parallelism, threads);
+      return {{"threads", threads}};
+    }
+    if (command == "decode") {
+      std::int64_t tokens = 0;
+      std::string rows;
+      words >> tokens >> rows;
+      return decode(tokens, rows_of(rows));
+    }
+    if (command == "logits") {
+      std::string row;
+      words >> row;
+      return logits(rows_of(row));
+    }
+    if (command == "uneven") {
+      std::int64_t rows = 0;
+      std::uint64_t seed = 0;
+      bool refill = false;
+      words >> rows >> seed >> refill;
+      return uneven(rows, seed, refill);
     }
     if (command == "train") return train();
     if (command == "mismatch") return mismatch();
@@ -130,6 +188,54 @@ class LanguageBench {
     return time;
   }
 
+  Json decode(std::int64_t tokens, const std::vector<Ids>& prompts) const {
+    GenerationOptions options;
+    options.max_tokens = tokens;
+    options.sampling.temperature = 0;
+    const Stopwatch watch;
+    const auto rows = generate(model().decoder(), prompts, in_order(prompts.size()), options,
+                               Random({1, 2, 3}), by_tbb);
+    Json answer = watch.answer(static_cast<std::int64_t>(prompts.size()) * tokens);
+    for (const GeneratedRow& row : rows) answer["ids"].push_back(row.tokens);
+    return answer;
+  }
+
+  Json logits(const std::vector<Ids>& prompts) const {
+    const c10::NoGradGuard no_gradient;
+    const at::Tensor row = model()
+                               .decoder()
+                               .decode(1, static_cast<std::int64_t>(prompts[0].size()))
+                               ->prefill(prompts, {0})[0];
+    return {
+        {"logits", std::vector<float>(row.data_ptr<float>(), row.data_ptr<float>() + row.numel())}};
+  }
+
+  /// Three of 64 tokens end an answer: a few are many times as long as most.
+  Json uneven(std::int64_t rows, std::uint64_t seed, bool refill) const {
+    std::vector<Ids> prompts(static_cast<std::size_t>(rows));
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t t = 0; t < kPrompt; ++t) {
+        prompts[static_cast<std::size_t>(i)].push_back((7 * i + 11 * t) % 60);
+      }
+    }
+    GenerationOptions options;
+    options.max_tokens = model().decoder().config().max_positions - kPrompt;
+    options.stop_tokens = {0, 1, 2};
+    const auto together = static_cast<std::size_t>(refill ? rows : 16);
+    std::int64_t tokens = 0;
+    const Stopwatch watch;
+    for (std::size_t first = 0; first < prompts.size(); first += together) {
+      const std::vector<Ids> some(prompts.begin() + static_cast<std::ptrdiff_t>(first),
+                                  prompts.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                        prompts.size(), first + together)));
+      const auto answers = generate(model().decoder(), some, in_order(some.size()), options,
+                                    Random({seed, 3, first}), one_after_the_other);
+      for (const GeneratedRow& row : answers)
+        tokens += static_cast<std::int64_t>(row.tokens.size());
+    }
+    return watch.answer(tokens);
+  }
+
   Json train() {
     Advantages advantages;
     advantages.advantages = at::sin(at::arange(rows_.rows(), at::kFloat) * 1.3);
@@ -180,6 +286,7 @@ class LanguageBench {
   std::string folder_;
   std::unique_ptr<Bench> actor_, clip_, update_;
   Completions rows_;
+  std::unique_ptr<oneapi::tbb::global_control> limit_;
 };
 
 }  // namespace

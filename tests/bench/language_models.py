@@ -231,8 +231,9 @@ def peer_worker(size, folder, peer):
 class Side:
     """A process that answers commands."""
 
-    def __init__(self, command):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    def __init__(self, command, environment=None):
+        environment = environment or {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+                                      "OMP_WAIT_POLICY": "PASSIVE"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
                                         env=environment)
 
@@ -297,6 +298,16 @@ def bfloat16_rows(ours, arguments):
     return speeds, ours.ask("mismatch")
 
 
+def uneven_lengths(ours, arguments):
+    """256 answers of very uneven lengths: the next rows take the places of those that end, against sets of 16 rows of
+    which each waits for its longest; both on this side, in turn."""
+    ratios = []
+    for seed in range(arguments.rounds + 1):
+        refilled, waiting = (speed(ours.ask(f"uneven 256 {seed} {refill}"), arguments.clock) for refill in (1, 0))
+        ratios.append(refilled / waiting)
+    return ratios[1:]
+
+
 def measure(size, arguments, folder):
     command = ["/usr/bin/python3", __file__, "--worker", size, str(folder), str(arguments.peer)]
     peer = Side(command)
@@ -312,6 +323,7 @@ def measure(size, arguments, folder):
                              contest(ours, peer, f"sample {rows} {{seed}}", arguments))
     table += contest_row("training step, batch 64", parameters,
                          contest(ours, peer, "train", arguments, "sample 64 {seed}"))
+    uneven = uneven_lengths(ours, arguments)
     ours.ask("compute float32")
     ours.ask("sample 64 1")
     mismatch = ours.ask("mismatch")
@@ -320,7 +332,7 @@ def measure(size, arguments, folder):
         side.close()
     apart = max(abs(a - b) for a, b in zip(mine, theirs))
     return {"table": table, "parameters": parameters, "apart": apart, "mismatch": mismatch, "speeds": speeds,
-            "narrow": narrow}
+            "narrow": narrow, "uneven": uneven}
 
 
 def report(results, arguments):
@@ -331,14 +343,17 @@ def report(results, arguments):
     text += "".join(result["table"] for result in results)
     text += "\n" + row("parameters", f"losses of {STEPS} steps, largest difference", "sampler against trainer, float32",
                        "bfloat16 sampling, times float32", "bfloat16 training, times float32",
-                       "bfloat16 sampler against float32 trainer: largest, mean e^abs, share outside [0.9, 1.1]")
-    text += row(*["---"] * 6)
+                       "bfloat16 sampler against float32 trainer: largest, mean e^abs, share outside [0.9, 1.1]",
+                       "answers of uneven lengths, places refilled: times sets of 16")
+    text += row(*["---"] * 7)
     for result in results:
         narrow = result["narrow"]
         ratio = {kind: value["bfloat16"] / value["float32"] for kind, value in result["speeds"].items()}
         text += row(result["parameters"], f"{result['apart']:.1e}", f"{result['mismatch']['largest']:.1e}",
                     f"{ratio['sample']:.2f}", f"{ratio['train']:.2f}",
-                    f"{narrow['largest']:.3f}, {narrow['mean_ratio']:.4f}, {100 * narrow['outside']:.2f} %")
+                    f"{narrow['largest']:.3f}, {narrow['mean_ratio']:.4f}, {100 * narrow['outside']:.2f} %",
+                    f"{statistics.median(result['uneven']):.2f} ({min(result['uneven']):.2f} to "
+                    f"{max(result['uneven']):.2f})")
     return text
 
 

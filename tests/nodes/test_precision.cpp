@@ -2,8 +2,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <array>
+#include <numeric>
+
 #include "nodes/text/aten_network.h"
 #include "nodes/text/decoder.h"
+#include "nodes/text/matrix_product.h"
 #include "tests/qt_test.h"
 
 using namespace rewardloom;
@@ -156,7 +160,90 @@ class TestPrecision : public QObject {
     for (const std::int64_t token : {5, 9, 2, 6}) steps.push_back(session->step({0}, {token}));
     const at::Tensor decoded = at::cat(steps);
     QCOMPARE(decoded.scalar_type(), at::kFloat);
-    QVERIFY(relative(decoded, scored) < 0.02);
+    QVERIFY(decoded.equal(scored));
+  }
+
+  void bfloat16_kernels_agree_with_operators_on_rounded_weights() {
+    const Decoder narrow = decoder_of("LlamaForCausalLM", {.compute = ComputeType::bfloat16});
+    ModelConfig wide = narrow.config();
+    wide.compute = ComputeType::float32;
+    WeightMap rounded;
+    for (const auto& [name, weight] : narrow.weights()) {
+      const bool matrix = weight.dim() == 2;
+      rounded[name] = matrix ? weight.to(at::kBFloat16).to(at::kDouble) : weight.to(at::kDouble);
+    }
+    const at::Tensor got = narrow.score(rows(), false)->logits();
+    const at::Tensor want = score_with_operators(wide, rounded, rows(), {})->logits();
+    // What is left is the rounding of activations to 8 bits before each product.
+    QVERIFY(relative(got.to(at::kDouble), want) < 0.01);
+    QVERIFY(relative(passed(narrow).logits.to(at::kDouble), want) > 1e-5);
+  }
+
+  void bfloat16_products_round_the_factors_alone() {
+    Random random({4, 5, 6});
+    for (const auto& [m, k, n] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1},
+                                                                          {1, 64, 160},
+                                                                          {2, 65, 97},
+                                                                          {3, 33, 64},
+                                                                          {5, 7, 31},
+                                                                          {9, 300, 33},
+                                                                          {16, 640, 40},
+                                                                          {41, 17, 95}}) {
+      at::Tensor a = at::empty({m, k}), b = at::empty({k, n});
+      for (at::Tensor* const x : {&a, &b}) {
+        for (std::int64_t i = 0; i < x->numel(); ++i) {
+          x->data_ptr<float>()[i] = static_cast<float>(random.normal());
+        }
+      }
+      const at::Tensor want =
+          at::mm(a.to(at::kBFloat16).to(at::kDouble), b.to(at::kBFloat16).to(at::kDouble));
+      const PackedMatrix packed(b.data_ptr<float>(), k, n, n, 1, FactorType::bfloat16);
+      const at::Tensor across = a.t().contiguous(), over = b.t().contiguous();
+      const PackedMatrix turned(over.data_ptr<float>(), k, n, 1, k, FactorType::bfloat16);
+      at::Tensor c = at::full({m, n}, 0.5f), d = at::full({m, n}, 0.5f);
+      matrix_product(m, {a.data_ptr<float>(), k, 1}, packed, c.data_ptr<float>(), n, true);
+      matrix_product(m, {across.data_ptr<float>(), 1, m}, turned, d.data_ptr<float>(), n, true);
+      QVERIFY(c.equal(d));
+      QVERIFY((c.to(at::kDouble) - want - 0.5).abs().max().item<double>() < 2e-6 * k + 1e-6);
+      for (std::int64_t r = 0; r < m; ++r) {
+        at::Tensor one = at::full({n}, 0.5f);
+        matrix_product(1, {a.data_ptr<float>() + r * k, k, 1}, packed, one.data_ptr<float>(), n,
+                       true);
+        QVERIFY(one.equal(c[r]));
+      }
+    }
+  }
+
+  void threads_that_share_a_product_change_no_bit() {
+    const ParallelCalls backwards = [](std::size_t count, const auto& call) {
+      QVERIFY(count > 1);
+      for (std::size_t i = count; i-- > 0;) call(i);
+    };
+    const at::Tensor a = at::linspace(-1, 1, 11 * 500).view({11, 500}).contiguous();
+    const at::Tensor b = at::linspace(-2, 3, 500 * 1100).cos().view({500, 1100}).contiguous();
+    for (const FactorType type : {FactorType::float32, FactorType::bfloat16}) {
+      const PackedMatrix packed(b.data_ptr<float>(), 500, 1100, 1100, 1, type);
+      for (const std::int64_t rows : {1, 2, 3, 11}) {
+        at::Tensor alone = at::empty({rows, 1100}), shared = at::empty({rows, 1100});
+        matrix_product(rows, {a.data_ptr<float>(), 500, 1}, packed, alone.data_ptr<float>(), 1100,
+                       false);
+        matrix_product(rows, {a.data_ptr<float>(), 500, 1}, packed, shared.data_ptr<float>(), 1100,
+                       false, &backwards);
+        QVERIFY(alone.equal(shared));
+      }
+    }
+    const Decoder decoder = decoder_of("Qwen3ForCausalLM", {});
+    const auto decoded = [&](const ParallelCalls* parallel) {
+      const auto session = decoder.decode(9, 12, parallel);
+      std::vector<std::int64_t> slots(9, 0), tokens{3, 1, 4, 1, 5, 9, 2, 6, 5};
+      const at::Tensor first = session->prefill({{3, 1, 4, 1}}, slots);
+      std::iota(slots.begin(), slots.end(), std::int64_t{0});
+      return at::cat({first, session->step(slots, tokens)});
+    };
+    const ParallelCalls in_turn_backwards = [](std::size_t count, const auto& call) {
+      for (std::size_t i = count; i-- > 0;) call(i);
+    };
+    QVERIFY(decoded(nullptr).equal(decoded(&in_turn_backwards)));
   }
 };
 
