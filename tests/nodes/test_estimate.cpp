@@ -130,10 +130,10 @@ class TestEstimate : public QObject {
     const GraphEstimate estimate = estimated(whole_graph({}, {{"mini_batch", 20}}));
     for (const NodeEstimate& node : estimate.nodes) QCOMPARE(node.problem, std::string());
     // 40 rows, 20 to a step, 16 and 4 to a pass: two gradients.
-    const NodeEstimate& update = row(estimate, "update");
+    const NodeEstimate update = row(estimate, "update");
     QCOMPARE(update.cost.micro_batch, 16);
     QCOMPARE(update.cost.gradients, 2 * row(estimate, "actor").cost.weights);
-    const NodeEstimate& rollout = row(estimate, "rollout");
+    const NodeEstimate rollout = row(estimate, "rollout");
     QVERIFY(rollout.cost.cache > 0 && rollout.flop > 0 && rollout.seconds > 0);
     QVERIFY(update.flop > rollout.flop && update.seconds > 0);
     QCOMPARE(estimate.flop, update.flop + rollout.flop);

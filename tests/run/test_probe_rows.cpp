@@ -59,7 +59,7 @@ class TestProbeRows : public QObject {
 
   void tokens_of_a_sample_are_those_the_policy_wrote() {
     BatchTexts texts;
-    texts.remember(0, Value::of(answers()));
+    texts.remember(Value::of(answers()));
     LogProbs given;
     given.log_probs = torch::arange(16, torch::kFloat).view({4, 4}) * -1.0;
     given.batch = 77;
@@ -76,6 +76,46 @@ class TestProbeRows : public QObject {
     const auto unknown = sample_rows(Value::of(LogProbs(given)), texts, 4, RandomKey{1, 2, 3});
     QCOMPARE(Json::parse(unknown[0].data).at("log_probs").size(), std::size_t{4});
     QVERIFY(!Json::parse(unknown[0].data).contains("tokens"));
+  }
+
+  void token_texts_are_what_each_token_says() {
+    BatchTexts texts;
+    // A character of three bytes in two tokens, as byte pairs may cut it.
+    texts.remember(Value::of(answers()), [](std::int64_t id) -> std::string {
+      if (id == 1) return "\xe2\x82";
+      if (id == 2) return "\xac";
+      return id == 3 ? " forty" : "";
+    });
+    LogProbs given;
+    given.log_probs = torch::zeros({4, 4});
+    given.batch = 77;
+    const auto rows = sample_rows(Value::of(LogProbs(given)), texts, 4, RandomKey{1, 2, 3});
+    QCOMPARE(Json::parse(rows[0].data).at("token_texts"), Json({"\\xe2\\x82", "\\xac", " forty"}));
+    QCOMPARE(Json::parse(rows[1].data).at("token_texts"), Json({"", ""}));
+    // With a reward of the whole answer too, without what is only known per token.
+    Rewards rewards;
+    rewards.total = torch::arange(4, torch::kFloat);
+    rewards.batch = 77;
+    const auto rewarded = sample_rows(Value::of(Rewards(rewards)), texts, 4, RandomKey{1, 2, 3});
+    const Json first = Json::parse(rewarded[0].data);
+    QCOMPARE(first.at("tokens"), Json({1, 2, 3}));
+    QCOMPARE(first.at("token_texts").size(), std::size_t{3});
+    QCOMPARE(first.at("total"), Json(0.0));
+    QVERIFY(!first.contains("behaviour_log_probs"));
+    // Policies without texts, such as those of token worlds: the ids alone.
+    BatchTexts ids;
+    ids.remember(Value::of(answers()));
+    const auto plain = sample_rows(Value::of(Rewards(rewards)), ids, 4, RandomKey{1, 2, 3});
+    QCOMPARE(Json::parse(plain[0].data).at("tokens"), Json({1, 2, 3}));
+    QVERIFY(!Json::parse(plain[0].data).contains("token_texts"));
+  }
+
+  void bytes_that_are_no_characters_are_escaped() {
+    QCOMPARE(printable_utf8("a\u20ac\U0001f600"), std::string("a\u20ac\U0001f600"));
+    QCOMPARE(printable_utf8("\xc3"), std::string("\\xc3"));
+    QCOMPARE(printable_utf8("\xa9 \xf0\x9f\x98"), std::string("\\xa9 \\xf0\\x9f\\x98"));
+    QCOMPARE(printable_utf8("\xed\xa0\x80"), std::string("\\xed\\xa0\\x80"));
+    QCOMPARE(printable_utf8("\xc0\xaf"), std::string("\\xc0\\xaf"));
   }
 
   void ports_of_one_batch_keep_the_same_rows() {
