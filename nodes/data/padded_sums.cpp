@@ -27,9 +27,6 @@ PaddedSum draw_padded_sum(Random random, bool held_out, double held_out_share) {
   }
 }
 
-namespace {
-
-/// Another number of two digits, 1 .. 9 beside `right`.
 std::int64_t two_digits_beside(std::int64_t right, Random& random) {
   for (;;) {
     const std::int64_t distance = 1 + static_cast<std::int64_t>(random.below(9));
@@ -37,6 +34,8 @@ std::int64_t two_digits_beside(std::int64_t right, Random& random) {
     if (wrong >= 10 && wrong <= 99) return wrong;
   }
 }
+
+namespace {
 
 enum class PaddedSplit { train, held_out };
 constexpr auto choices(PaddedSplit) {

@@ -20,6 +20,9 @@ struct PaddedSum {
 /// All such sums of one part are equally likely.
 PaddedSum draw_padded_sum(Random random, bool held_out, double held_out_share);
 
+/// Another number of two digits, 1 .. 9 beside `right`.
+std::int64_t two_digits_beside(std::int64_t right, Random& random);
+
 /// What a demonstration looks like: 0 .. `most_fillers` fillers, then two digits.
 struct PaddedAnswerSpread {
   std::string filler = "V";

@@ -18,7 +18,7 @@ struct Calibrate final : Node {
       this,
       "s' = min(cap, s + weight * bonus) where s < below, else s; [N].\n"
       "Repairs part of the false negatives of a reward model: a right answer that it scored low "
-      "still gets a little for how it was reached."};
+      "still gets a little for how it was reached. Where all scores are 0 or 1 an alarm says so."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
@@ -28,6 +28,11 @@ struct Calibrate final : Node {
         (r.total + weight() * b.total.to(r.total.scalar_type())).clamp_max(cap());
     Rewards result = changed(step, r, at::where(r.total < below(), raised, r.total));
     result.absent = either_absent(r.absent, b.absent);
+    const at::Tensor hard = r.total.eq(0).logical_or(r.total.eq(1));
+    if (hard.numel() > 0 && hard.all().item<bool>()) {
+      step.alarm("hard-rewards",
+                 "the scores are all 0 or 1: only zeros are raised, by the whole bonus");
+    }
     step[out] = std::move(result);
   }
 };

@@ -50,7 +50,8 @@ struct ModelReward final : Node, Estimates {
   Param<RowSource> rows{this, "rows", RowSource::tokens, "what the model reads"};
   Synonyms words{this, {"reward model", "RM", "scorer", "learned reward", "classifier"}};
   Doc doc{this,
-          "rewards [N]: the head's output at each row's last token. With several outputs, each is "
+          "rewards [N]: the head's output at each row's last token, or its mean over the row's "
+          "tokens (classifier_pooling mean in the model's config). With several outputs, each is "
           "a component called after its label. Rows that do not fit the model's context are "
           "absent."};
 

@@ -46,7 +46,7 @@ double phrase_reward(std::string_view text, const PhraseOptions& options) {
   double reward = std::min(options.cap, static_cast<double>(present) / options.divisor);
   reward -= repeated_ngrams(small, options.ngram);
   for (const std::string& phrase : options.penalties) {
-    reward -= static_cast<double>(occurrences(text, phrase));
+    reward -= static_cast<double>(occurrences(small, phrase));
   }
   return std::max(0.0, reward);
 }
@@ -62,7 +62,7 @@ struct Phrases final : Node {
           "suppose", "recall",  "note that", "we need", "in other words", "alternatively"},
       "what is looked for, in lower case; each counts once"};
   Param<std::vector<std::string>> penalties{this, "penalty_phrases", std::vector<std::string>{},
-                                            "each occurrence costs 1"};
+                                            "in lower case; each occurrence costs 1"};
   Param<double> divisor{
       this, "divisor", 20.0, "phrases for a reward of 1", {.min = 1, .max = 1000}};
   Param<double> cap{this, "cap", 1.0, "largest reward for phrases", {.min = 0}};

@@ -39,6 +39,27 @@ double raw_aggregate(std::span<const double> scores, StepFunc func) {
   return mean_of(scores, [](double p) { return p; });
 }
 
+constexpr double kVanishing = 1e-30;  ///< rewards are often kept in float
+
+/// Whether so many steps were multiplied that nothing is left, though none of them is 0.
+bool vanishes(std::span<const double> scores, double product) {
+  return product < kVanishing &&
+         std::all_of(scores.begin(), scores.end(), [](double p) { return p > 0; });
+}
+
+std::string what_has_no_aggregate(std::span<const double> scores, StepFunc func) {
+  for (std::size_t k = 0; k < scores.size(); ++k) {
+    const bool has_logit = scores[k] > 0 && scores[k] < 1;
+    const bool fits = func == StepFunc::mean_logit
+                          ? has_logit
+                          : aggregated(scores.subspan(k, 1), func).has_value();
+    if (fits) continue;
+    return fmt::format("its step {} has the score {}, of which this aggregate is no number", k + 1,
+                       scores[k]);
+  }
+  return "the aggregate of its step scores is no number";
+}
+
 }  // namespace
 
 std::optional<double> aggregated(std::span<const double> scores, StepFunc func) {
@@ -67,6 +88,7 @@ struct StepAggregate final : Node {
     const auto rows = static_cast<std::size_t>(steps.rewards.size(0));
     const auto width = static_cast<std::size_t>(steps.rewards.size(1));
     RowScores scores(rows);
+    std::int64_t vanished = 0;
     std::vector<double> row;
     for (std::size_t i = 0; i < rows; ++i) {
       row.clear();
@@ -76,9 +98,16 @@ struct StepAggregate final : Node {
       const std::optional<double> score = row.empty() ? empty_value() : aggregated(row, func());
       if (score) {
         scores.set(i, *score);
+        vanished += !row.empty() && func() == StepFunc::prod && vanishes(row, *score);
       } else {
-        scores.fail(step, i, "the aggregate of its step scores is no number");
+        scores.fail(step, i, what_has_no_aggregate(row, func()));
       }
+    }
+    if (vanished > 0) {
+      step.alarm("vanishing-product",
+                 fmt::format("in {} of {} rows the product of the step scores is below {:g}: long "
+                             "rows cannot be told apart; geometric_mean does not fall with length",
+                             vanished, rows, kVanishing));
     }
     Rewards out;
     out.total = scores.scores().to(steps.rewards.device(), steps.rewards.scalar_type());

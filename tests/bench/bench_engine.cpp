@@ -3,6 +3,7 @@
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/global_control.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -5,8 +5,10 @@ usage: tests/claims/run.py [--program FILE] [--work DIR] [NAME ...]
 
 Each (experiment, seed) is one run of a saved graph in WORK/NAME/seed-S. A finished one is not repeated and
 an unfinished one is resumed, so that the command can be stopped and started again at any time.
-An experiment compares two numbers of each run: {"metric": NAME, "at": "first" | "last" | "max" | "mean_last_10",
-"times": FACTOR}. With "runs": NAME it looks at the runs of another experiment.
+An experiment compares two numbers of each run: {"metric": NAME, "at": "first" | "last" | "max" | "mean_last_10" | "fall",
+"times": FACTOR}. "fall" is the iteration after the largest value in which the metric is first below half of that (one
+after its last iteration if it never is). {"metric": A, "less": B} is A - B at that place. With "runs": NAME it looks at
+the runs of another experiment.
 It holds if the better side wins in enough seeds for a one-sided sign test below 0.05 (5 of 5 gives 0.031)."""
 import argparse
 import datetime
@@ -51,13 +53,24 @@ def finished_run(program, experiment, seed, folder):
     return newest_run(folder)
 
 
+def fall(rows):
+    values = [value for _, value in rows]
+    top = values.index(max(values))
+    return next((i for i, value in rows[top:] if value < values[top] / 2), rows[-1][0] + 1)
+
+
 def value_of(run, side):
+    if "less" in side:
+        rest = {key: value for key, value in side.items() if key != "less"}
+        return value_of(run, rest) - value_of(run, {**rest, "metric": side["less"]})
     rows = sqlite3.connect(run / "run.db").execute(
         "select iteration, value from metrics where name = ? order by iteration", (side["metric"],)).fetchall()
     if not rows:
         sys.exit(f"{run} has no metric {side['metric']}")
     values = [value for _, value in rows]
     at, factor = side.get("at", "last"), side.get("times", 1)
+    if at == "fall":
+        return fall(rows)
     if at == "mean_last_10":
         return factor * statistics.fmean(values[-10:])
     return factor * {"first": values[0], "last": values[-1], "max": max(values)}[at]
