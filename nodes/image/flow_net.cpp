@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "engine/core/problem.h"
+
 namespace rewardloom {
 namespace {
 
@@ -20,6 +22,17 @@ at::Tensor fourier_features(const at::Tensor& sigma) {
 
 std::string block_name(std::int64_t block, const char* part) {
   return fmt::format("blocks.{}.{}", block, part);
+}
+
+/// Embeddings of the classes, and of no class behind them where there is one.
+at::Tensor class_table(const TensorMap& w) {
+  const auto none = w.find("class.none");
+  return none == w.end() ? w.at("class.weight") : at::cat({w.at("class.weight"), none->second});
+}
+
+at::Tensor no_labels(const FlowNetShape& shape, const at::Tensor& labels) {
+  require_unconditional(shape, "guidance");
+  return at::full_like(labels, shape.classes);
 }
 
 /// `condition` [R,hidden] and, for each row of x, which of its rows holds; undefined: its own.
@@ -41,7 +54,7 @@ at::Tensor velocity(const TensorMap& w, const FlowNetShape& shape, const at::Ten
 at::Tensor flow_velocity(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
                          const at::Tensor& sigma, const at::Tensor& labels) {
   const at::Tensor condition = at::silu(linear_layer(w, "sigma", fourier_features(sigma)) +
-                                        w.at("class.weight").index_select(0, labels));
+                                        class_table(w).index_select(0, labels));
   return velocity(w, shape, x, condition, {});
 }
 
@@ -49,8 +62,31 @@ at::Tensor flow_velocity_at(const TensorMap& w, const FlowNetShape& shape, const
                             double sigma, const at::Tensor& labels) {
   const at::Tensor condition =
       at::silu(linear_layer(w, "sigma", fourier_features(at::full({1}, sigma, x.options()))) +
-               w.at("class.weight"));
+               class_table(w));
   return velocity(w, shape, x, condition, labels);
+}
+
+at::Tensor guided_velocity(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
+                           const at::Tensor& sigma, const at::Tensor& labels, double scale) {
+  const at::Tensor given = flow_velocity(w, shape, x, sigma, labels);
+  if (scale == 1) return given;
+  const at::Tensor free = flow_velocity(w, shape, x, sigma, no_labels(shape, labels));
+  return free + scale * (given - free);
+}
+
+at::Tensor guided_velocity_at(const TensorMap& w, const FlowNetShape& shape, const at::Tensor& x,
+                              double sigma, const at::Tensor& labels, double scale) {
+  const at::Tensor given = flow_velocity_at(w, shape, x, sigma, labels);
+  if (scale == 1) return given;
+  const at::Tensor free = flow_velocity_at(w, shape, x, sigma, no_labels(shape, labels));
+  return free + scale * (given - free);
+}
+
+void require_unconditional(const FlowNetShape& shape, const std::string& who) {
+  if (shape.unconditional) return;
+  throw Failure("no-unconditional",
+                fmt::format("{} needs a generator that also draws without a class", who),
+                "set unconditional of image.generator, and train it with label_dropout");
 }
 
 TensorMap draw_flow_weights(const FlowNetShape& shape, const Random& stream) {
@@ -59,6 +95,7 @@ TensorMap draw_flow_weights(const FlowNetShape& shape, const Random& stream) {
   TensorMap out;
   draws.layer(out, "sigma", {wide, 2 * kFrequencies});
   draws.normal(out, "class.weight", {shape.classes, wide}, 0.5);
+  if (shape.unconditional) draws.normal(out, "class.none", {1, wide}, 0.5);
   draws.layer(out, "in", {wide, pixels});
   for (std::int64_t b = 0; b < shape.blocks; ++b) {
     draws.layer(out, block_name(b, "up"), {wide, wide});

@@ -17,10 +17,12 @@ struct FlowNetShape {
   std::int64_t classes = 10;
   std::int64_t hidden = 192;
   std::int64_t blocks = 3;
+  bool unconditional = false;  ///< has an embedding for no class: label `classes`
   std::vector<std::int64_t> chw() const { return {channels, height, width}; }
 };
 
 /// x [N,C,H,W], sigma [N] in 0..1, labels [N] int64 -> v [N,C,H,W], differentiable in the weights.
+/// The label `classes` stands for no class, where the shape has it.
 /// A residual multilayer perceptron over the pixels; each block adds a projection of the condition
 /// (Fourier features of sigma and an embedding of the class).
 at::Tensor flow_velocity(const TensorMap& weights, const FlowNetShape& shape, const at::Tensor& x,
@@ -30,6 +32,18 @@ at::Tensor flow_velocity(const TensorMap& weights, const FlowNetShape& shape, co
 /// per class.
 at::Tensor flow_velocity_at(const TensorMap& weights, const FlowNetShape& shape,
                             const at::Tensor& x, double sigma, const at::Tensor& labels);
+
+/// Classifier-free guidance: v(x) + scale (v(x | class) - v(x)), where v(x) knows no class; with
+/// scale 1 v(x | class) alone. Ho and Salimans 2022, arXiv:2207.12598. Failure `no-unconditional`
+/// for another scale where the generator has no v(x).
+at::Tensor guided_velocity(const TensorMap& weights, const FlowNetShape& shape, const at::Tensor& x,
+                           const at::Tensor& sigma, const at::Tensor& labels, double scale);
+/// The same where all rows are at one sigma.
+at::Tensor guided_velocity_at(const TensorMap& weights, const FlowNetShape& shape,
+                              const at::Tensor& x, double sigma, const at::Tensor& labels,
+                              double scale);
+/// Failure `no-unconditional` unless the generator has an embedding for no class; `who` needs it.
+void require_unconditional(const FlowNetShape& shape, const std::string& who);
 
 /// Starts as the zero field.
 TensorMap draw_flow_weights(const FlowNetShape& shape, const Random& stream);

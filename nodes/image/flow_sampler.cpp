@@ -19,8 +19,8 @@ FlowSamples sample_rows(const FlowNet& net, const at::Tensor& labels, const at::
   std::vector<at::Tensor> before, after, log_probs;
   for (std::int64_t t = 0; t < sampling.steps; ++t) {
     const at::Tensor index = at::full({rows}, t, at::kLong);
-    const at::Tensor v =
-        flow_velocity_at(net.weights, net.shape, x, sigmas[t].item<double>(), labels);
+    const at::Tensor v = guided_velocity_at(net.weights, net.shape, x, sigmas[t].item<double>(),
+                                            labels, sampling.guidance);
     const bool stochastic = t < sampling.stochastic_steps;
     FlowStepOptions options = sampling.step;
     if (!stochastic) options.kind = FlowKind::ode;

@@ -14,6 +14,7 @@ struct FlowSampling {
   std::int64_t steps = 10;
   std::int64_t stochastic_steps = 2;  ///< the first ones; the others are Euler steps
   FlowStepOptions step;
+  double guidance = 1;  ///< see guided_velocity
 };
 
 /// Sigmas [T+1] from 1 to 0 in equal steps, double.

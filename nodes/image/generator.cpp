@@ -18,12 +18,15 @@ struct ImageGenerator final : Node {
   Param<std::int64_t> classes{this, "classes", 10, "prompts are 0 to classes - 1", {.min = 1}};
   Param<std::int64_t> hidden{this, "hidden", 192, "width of the layers", {.min = 1}};
   Param<std::int64_t> blocks{this, "blocks", 3, "residual blocks", {.min = 1}};
+  Param<bool> unconditional{this, "unconditional", false,
+                            "also draws without a class, for classifier-free guidance"};
   Synonyms words{this, {"diffusion", "rectified flow", "text to image", "class-conditional"}};
   Doc doc{
       this,
       "A residual multilayer perceptron v(x, sigma, class) for rectified flow, x_sigma = (1 - "
       "sigma) x0 + sigma n, v = n - x0, of `blocks` blocks of 3 hidden^2 weights. Random weights "
-      "come from (seed, node, tensor, index), and the field starts as 0: every start gives noise."};
+      "come from (seed, node, tensor, index), and the field starts as 0: every start gives noise. "
+      "With `unconditional` there is one more embedding, for no class (tensor class.none)."};
 
   void run(Step& step) const override {
     const auto state = step.shared(
@@ -34,7 +37,7 @@ struct ImageGenerator final : Node {
  private:
   std::shared_ptr<FlowNet> first(const Step& step) const {
     auto out = std::make_shared<FlowNet>();
-    out->shape = {channels(), height(), width(), classes(), hidden(), blocks()};
+    out->shape = {channels(), height(), width(), classes(), hidden(), blocks(), unconditional()};
     out->weights = draw_flow_weights(out->shape, step.random());
     if (model().empty()) return out;
     read_weights(out->weights, step.path(model()));

@@ -4,12 +4,14 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <vector>
 
 #include "engine/core/problem.h"
 #include "engine/io/durable_file.h"
+#include "nodes/image/png.h"
 
 namespace rewardloom {
 namespace {
@@ -64,7 +66,119 @@ std::vector<std::string> cifar_files(const std::string& path) {
                 "unpack CIFAR-10's binary version there");
 }
 
+namespace fs = std::filesystem;
+
+std::vector<fs::path> entries_of(const fs::path& folder, bool folders) {
+  std::error_code error;
+  std::vector<fs::path> out;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::string kind = it->path().extension().string();
+    std::transform(kind.begin(), kind.end(), kind.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const bool wanted = folders ? it->is_directory() : it->is_regular_file() && kind == ".png";
+    if (wanted && !it->path().filename().string().starts_with(".")) out.push_back(it->path());
+  }
+  if (error) {
+    throw Failure("file-not-found", fmt::format("{}: {}", folder.string(), error.message()),
+                  "give a folder that can be read");
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+/// The number that each folder's name is, or, unless all are numbers, its place among them.
+std::vector<std::int64_t> classes_of(const std::vector<fs::path>& folders) {
+  std::vector<std::int64_t> numbers, places;
+  for (const fs::path& folder : folders) {
+    const std::string name = folder.filename().string();
+    std::int64_t number = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    places.push_back(static_cast<std::int64_t>(places.size()));
+    if (error == std::errc() && end == name.data() + name.size() && number >= 0) {
+      numbers.push_back(number);
+    }
+  }
+  return numbers.size() == folders.size() ? numbers : places;
+}
+
+/// [C,H,W] as [N,C,tile,tile].
+std::vector<at::Tensor> tiles_of(const at::Tensor& sheet, std::int64_t tile, std::int64_t gap,
+                                 const std::string& path) {
+  constexpr std::int64_t kUnused = 128;
+  const std::int64_t height = sheet.size(1), width = sheet.size(2), pitch = tile + gap;
+  if (height < tile || width < tile || (height + gap) % pitch != 0 || (width + gap) % pitch != 0) {
+    throw Failure("bad-image",
+                  fmt::format("{} is {} x {} pixels, which is no grid of {} x {} with {} between",
+                              path, width, height, tile, tile, gap),
+                  "set tile and gap as the grid was made");
+  }
+  std::vector<at::Tensor> out;
+  for (std::int64_t y = 0; y < height; y += pitch) {
+    for (std::int64_t x = 0; x < width; x += pitch) {
+      const at::Tensor one = sheet.narrow(1, y, tile).narrow(2, x, tile);
+      if (!one.eq(kUnused).all().item<bool>()) out.push_back(one);
+    }
+  }
+  return out;
+}
+
+/// All of one size, or the first that differs is named.
+class ImageStack {
+ public:
+  void add(const at::Tensor& image, std::int64_t label, const std::string& path) {
+    if (images_.empty()) first_ = path;
+    coloured_ = coloured_ || image.size(0) == 3;
+    if (!images_.empty() && image.sizes().slice(1) != images_.front().sizes().slice(1)) {
+      throw Failure(
+          "bad-image",
+          fmt::format("{} is {} x {} pixels, but {} is {} x {}", path, image.size(2), image.size(1),
+                      first_, images_.front().size(2), images_.front().size(1)),
+          "all images of a folder have one size: scale or crop them first");
+    }
+    images_.push_back(image);
+    labels_.push_back(label);
+  }
+
+  LabelledImages take() const {
+    std::vector<at::Tensor> same;
+    for (const at::Tensor& image : images_) {
+      same.push_back(coloured_ ? image.expand({3, image.size(1), image.size(2)}) : image);
+    }
+    return {at::stack(same), at::tensor(labels_, at::TensorOptions().dtype(at::kLong))};
+  }
+
+ private:
+  std::vector<at::Tensor> images_;
+  std::vector<std::int64_t> labels_;
+  std::string first_;
+  bool coloured_ = false;
+};
+
 }  // namespace
+
+LabelledImages read_image_folder(const std::string& path, std::int64_t tile, std::int64_t gap) {
+  const std::vector<fs::path> folders = entries_of(path, true);
+  if (folders.empty()) {
+    throw Failure("file-not-found", fmt::format("{} has no folders of classes", path),
+                  "put the PNG files of each class into a folder of its own there");
+  }
+  const std::vector<std::int64_t> classes = classes_of(folders);
+  ImageStack all;
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    const std::vector<fs::path> files = entries_of(folders[i], false);
+    if (files.empty()) {
+      throw Failure("file-not-found", fmt::format("{} has no PNG file", folders[i].string()),
+                    "every folder there is a class: remove it, or put its images into it");
+    }
+    for (const fs::path& file : files) {
+      const at::Tensor image = decode_png(read_file(file.string()), file.string());
+      const auto parts =
+          tile > 0 ? tiles_of(image, tile, gap, file.string()) : std::vector<at::Tensor>{image};
+      for (const at::Tensor& part : parts) all.add(part, classes[i], file.string());
+    }
+  }
+  return all.take();
+}
 
 LabelledImages read_idx(const std::string& images, const std::string& labels) {
   LabelledImages out{idx_bytes(images, 3).unsqueeze(1), idx_bytes(labels, 1).to(at::kLong)};

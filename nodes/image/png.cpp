@@ -1,10 +1,13 @@
 #include "nodes/image/png.h"
 
+#include <fmt/format.h>
+#include <png.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "engine/core/problem.h"
@@ -61,7 +64,40 @@ std::string stored(std::string_view bytes) {
   return out;
 }
 
+[[noreturn]] void bad_png(const std::string& path, const std::string& what) {
+  throw Failure("bad-png", fmt::format("{}: {}", path, what),
+                "give whole PNG files of up to 2^26 pixels");
+}
+
+struct FreePng {
+  void operator()(png_image* image) const {
+    png_image_free(image);
+    delete image;
+  }
+};
+
 }  // namespace
+
+at::Tensor decode_png(const std::string& bytes, const std::string& path) {
+  constexpr double kMostPixels = 1 << 26;
+  const std::unique_ptr<png_image, FreePng> image(new png_image{});
+  image->version = PNG_IMAGE_VERSION;
+  if (png_image_begin_read_from_memory(image.get(), bytes.data(), bytes.size()) == 0) {
+    bad_png(path, image->message);
+  }
+  if (static_cast<double>(image->width) * image->height > kMostPixels) {
+    bad_png(path, fmt::format("has {} x {} pixels", image->width, image->height));
+  }
+  const bool colour = (image->format & PNG_FORMAT_FLAG_COLOR) != 0;
+  image->format = colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
+  at::Tensor pixels = at::empty({image->height, image->width, colour ? 3 : 1}, at::kByte);
+  const png_color black{0, 0, 0};
+  if (png_image_finish_read(image.get(), &black, pixels.data_ptr<std::uint8_t>(), 0, nullptr) ==
+      0) {
+    bad_png(path, image->message);
+  }
+  return pixels.permute({2, 0, 1}).contiguous();
+}
 
 std::string png_bytes(const at::Tensor& pixels) {
   const at::Tensor p = pixels.contiguous();

@@ -12,11 +12,12 @@
 namespace rewardloom {
 namespace {
 
-enum class ImageFormat { idx, cifar };
+enum class ImageFormat { idx, cifar, folder };
 constexpr auto choices(ImageFormat) {
   return std::to_array<Choice<ImageFormat>>({
       {ImageFormat::idx, "idx", "two IDX files, as MNIST has them"},
       {ImageFormat::cifar, "cifar", "CIFAR-10's binary version"},
+      {ImageFormat::folder, "folder", "PNG files in one folder per class"},
   });
 }
 
@@ -42,8 +43,11 @@ struct ReadImages final : Node {
   Output<Images> images{this, "images", "drawn rows with their classes, pixels from -1 to 1"};
   Output<Prompts> prompts{this, "prompts", "the class of each row as text", {.dims = "P"}};
   Param<ImageFormat> format{this, "format", ImageFormat::idx, "how the files are laid out"};
-  Param<std::string> path{
-      this, "images", required, "file of the images (idx), file or folder (cifar)", {.path = true}};
+  Param<std::string> path{this,
+                          "images",
+                          required,
+                          "file of the images (idx), file or folder (cifar), folder",
+                          {.path = true}};
   Param<std::string> labels{this, "labels", "", "file of the classes (idx)", {.path = true}};
   Param<std::int64_t> batch{
       this, "batch", 0, "rows per iteration, drawn; 0: all, in order", {.min = 0, .unit = "rows"}};
@@ -59,19 +63,31 @@ struct ReadImages final : Node {
   Param<double> white{
       this, "white", 255.0, "byte that becomes 1", {.min = 0, .exclusive_min = true}};
   Param<ImageStyle> style{this, "style", ImageStyle::plain, "what becomes of the pixels"};
+  Param<std::int64_t> tile{this,
+                           "tile",
+                           0,
+                           "folder: each file is a grid of images so wide and high; 0: one image",
+                           {.min = 0, .unit = "pixels"}};
+  Param<std::int64_t> gap{
+      this, "gap", 1, "folder: between the images of a grid", {.min = 0, .unit = "pixels"}};
   Rule both{this,
             {{{"format", "idx"}},
              {{"labels", {{"set", true}}}},
              "IDX images have their classes in a file of their own",
              "set labels"}};
   TraitsMember traits{this, {.effect = false}};
-  Synonyms words{this, {"dataset", "digits", "MNIST", "CIFAR", "IDX", "image data"}};
+  Synonyms words{this,
+                 {"dataset", "digits", "MNIST", "CIFAR", "IDX", "image data", "ImageFolder", "PNG",
+                  "image folder"}};
   Doc doc{
       this,
       "images [N,C,H,W] float with labels [N]: `batch` rows of the split drawn with replacement "
       "from (seed, node, iteration), or all of it. Which split a row belongs to, and whether "
       "its class is wrong, is decided by a hash of its place in the file: the same in every "
-      "run."};
+      "run.\n"
+      "folder: one folder of PNG files per class, as torchvision's ImageFolder has it; classes are "
+      "numbered in the order of the names, or by them where all are numbers. With tile the files "
+      "are grids, such as image.grid writes. Grey or coloured, 8 or 16 bits, all of one size."};
 
   void run(Step& step) const override {
     const auto kept = step.shared(memory, [&] { return loaded(step); });
@@ -88,13 +104,20 @@ struct ReadImages final : Node {
 
  private:
   std::shared_ptr<ImagesInMemory> loaded(const Step& step) const {
-    const LabelledImages read = format() == ImageFormat::idx
-                                    ? read_idx(step.path(path()), step.path(labels()))
-                                    : read_cifar(step.path(path()));
     auto out = std::make_shared<ImagesInMemory>();
-    out->rows = split_images(read, {split(), held_out(), reference(), per_class(), label_noise()},
-                             white(), style() == ImageStyle::inverted);
+    out->rows =
+        split_images(read(step), {split(), held_out(), reference(), per_class(), label_noise()},
+                     white(), style() == ImageStyle::inverted);
     return out;
+  }
+
+  LabelledImages read(const Step& step) const {
+    switch (format()) {
+      case ImageFormat::cifar: return read_cifar(step.path(path()));
+      case ImageFormat::folder: return read_image_folder(step.path(path()), tile(), gap());
+      case ImageFormat::idx: break;
+    }
+    return read_idx(step.path(path()), step.path(labels()));
   }
 
   at::Tensor drawn(const Step& step, std::int64_t rows) const {

@@ -22,13 +22,15 @@ struct MakeRewardModel final : Node, Estimates {
   Synonyms words{this,
                  {"reward model", "RM", "preference model", "classifier", "verifier", "regression",
                   "Bradley-Terry", "sequence classification"}};
-  Doc doc{this,
-          "A decoder with `labels` scores read at the last token, as Hugging Face's "
-          "...ForSequenceClassification (score.weight, no bias): a scalar reward, classes, or "
-          "attributes. A folder of that form is read with its head; a language model's folder, or "
-          "a connected policy, gives the trunk, and the head is new. Connected to another reward "
-          "model, it begins as a copy of what that is when this node first runs, so that several "
-          "branches can go on from one."};
+  Doc doc{
+      this,
+      "A decoder with `labels` scores read at the last token, as Hugging Face's "
+      "...ForSequenceClassification (score.weight, no bias): a scalar reward, classes, or "
+      "attributes. A folder of that form is read with its head; a language model's folder, or "
+      "a connected policy, gives the trunk, and the head is new. Connected to another reward "
+      "model, it begins as a copy of what that is when this node first runs, so that several "
+      "branches can go on from one. With use_bidirectional_attention and classifier_pooling mean in "
+      "its config every token sees the whole row, and the score is the mean over its tokens."};
 
   void run(Step& step) const override {
     const auto model = step.shared(weights, [&] {

@@ -8,11 +8,7 @@
 
 namespace rewardloom {
 
-namespace {
-
-/// Sum of all weights' bits: equal before and after only if (all but surely)
-/// nothing changed.
-std::uint64_t fingerprint(const WeightMap& weights) {
+std::uint64_t weight_fingerprint(const WeightMap& weights) {
   std::uint64_t total = 0;
   for (const auto& [name, tensor] : weights) {
     const at::Tensor words = tensor.detach().contiguous().view(at::kInt);
@@ -28,6 +24,8 @@ std::uint64_t fingerprint(const WeightMap& weights) {
   }
   return total;
 }
+
+namespace {
 
 std::vector<std::int64_t> unit_order(Step& step, std::int64_t count, std::int64_t epoch,
                                      bool shuffled) {
@@ -50,10 +48,10 @@ class Descent {
         options_(options) {}
 
   DescentReport run() {
-    const std::uint64_t before = fingerprint(model_.decoder().weights());
+    const std::uint64_t before = weight_fingerprint(model_.decoder().weights());
     over_mini_batches(step_, objective_.units(), options_, report_,
                       [this](const std::vector<std::int64_t>& units) { mini_batch(units); });
-    report_.changed = fingerprint(model_.decoder().weights()) != before;
+    report_.changed = weight_fingerprint(model_.decoder().weights()) != before;
     if (report_.changed) model_.set_weight_version(model_.weight_version() + 1);
     return report_;
   }

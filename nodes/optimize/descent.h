@@ -64,6 +64,9 @@ struct DescentReport {
   std::map<std::string, double> largest;
 };
 
+/// Sum over all weights' bits: equal before and after only if (all but surely) no bit has changed.
+std::uint64_t weight_fingerprint(const WeightMap& weights);
+
 /// Calls `step` with the units of each optimizer step, of `count` in all: epochs of mini-batches in
 /// an order drawn from the run's seed, where there are several. Sets report.gradient_norm to its
 /// mean.

@@ -20,6 +20,13 @@ struct OptimizeFlowMatching final : Node {
   Input<Images> images{this, "images", "with their classes"};
   Output<Generator> trained{
       this, "generator", "the same after the update", {.same_as = "generator"}};
+  Param<double> label_dropout{
+      this,
+      "label_dropout",
+      0.0,
+      "share of rows that are shown without their class, for classifier-free "
+      "guidance",
+      {.min = 0, .max = 1}};
   OptimizerParams optimizer{this, 1e-3};
   Rule end{this, OptimizerParams::needs_end()};
   TraitsMember traits{this, {.effect = true, .trains = true}};
@@ -27,13 +34,15 @@ struct OptimizeFlowMatching final : Node {
   Doc doc{
       this,
       "Mean of (v(x_sigma, sigma, class) - (n - x0))^2 with one sigma, uniform in 0 to 1, and "
-      "one noise n per row, drawn from (seed, node, iteration, row). Metrics: loss, grad_norm."};
+      "one noise n per row, drawn from (seed, node, iteration, row). With label_dropout a share of "
+      "the rows trains v(x) without a class. Metrics: loss, grad_norm."};
 
   void run(Step& step) const override {
     FlowNet& net = step.write<FlowNet>(generator);
     const Images& in = step[images];
     require_image_shape(in.images, net.shape.chw(), "the generator");
-    const at::Tensor& labels = require_labels(in.labels, in.images.size(0), net.shape.classes);
+    const at::Tensor labels = shown_labels(
+        step, require_labels(in.labels, in.images.size(0), net.shape.classes), net.shape);
     at::Tensor sigma = at::empty({labels.size(0)}, at::kFloat);
     for (std::int64_t row = 0; row < labels.size(0); ++row) {
       Random random = step.random(static_cast<std::uint64_t>(row), 1);
@@ -48,6 +57,20 @@ struct OptimizeFlowMatching final : Node {
     const DescentReport report = descend_network(step, net, step[adam], objective, options);
     report_network(step, "", report, objective.rows() * options.epochs);
     step[trained] = step.pass(generator);
+  }
+
+ private:
+  /// The labels, a share of them replaced by that of no class.
+  at::Tensor shown_labels(const Step& step, const at::Tensor& labels,
+                          const FlowNetShape& shape) const {
+    if (label_dropout() == 0) return labels;
+    require_unconditional(shape, "label_dropout");
+    at::Tensor out = labels.to(at::kCPU).clone();
+    for (std::int64_t row = 0; row < out.size(0); ++row) {
+      Random random = step.random(static_cast<std::uint64_t>(row), 2);
+      if (random.uniform() < label_dropout()) out.data_ptr<std::int64_t>()[row] = shape.classes;
+    }
+    return out.to(labels.device());
   }
 };
 

@@ -15,14 +15,15 @@ namespace rewardloom {
 FlowPolicyObjective::FlowPolicyObjective(const FlowNetShape& shape, FlowPolicyRows rows,
                                          std::vector<UpdateTerm> terms,
                                          const FlowStepOptions& options, const FlowNet* reference,
-                                         double kl, MeanPenalty penalty)
+                                         double kl, MeanPenalty penalty, double guidance)
     : shape_(shape),
       rows_(std::move(rows)),
       terms_(std::move(terms)),
       options_(options),
       reference_(reference),
       kl_(kl),
-      penalty_(penalty) {}
+      penalty_(penalty),
+      guidance_(guidance) {}
 
 at::Tensor FlowPolicyObjective::penalty_of(const FlowStep& now, const FlowStep& then) const {
   const at::Tensor squared = (now.mean - then.mean).square().flatten(1).mean(-1);
@@ -38,8 +39,8 @@ at::Tensor FlowPolicyObjective::loss(const TensorMap& weights, const NetworkBatc
   const at::Tensor index = at::arange(steps, at::TensorOptions().dtype(at::kLong)).repeat({count});
   const at::Tensor sigma = rows_.sigmas.index_select(0, index).to(x.options());
   const auto step_by = [&](const TensorMap& w) {
-    return flow_step_at(x, flow_velocity(w, shape_, x, sigma, labels), rows_.sigmas, index,
-                        options_);
+    return flow_step_at(x, guided_velocity(w, shape_, x, sigma, labels, guidance_), rows_.sigmas,
+                        index, options_);
   };
   const FlowStep now = step_by(weights);
   LossBatch losses;
@@ -103,7 +104,7 @@ struct OptimizeFlowPolicy final : Node {
       "current field, old_log_probs those of sampling. Plus kl * mean |mean - mean of the "
       "reference|^2. The clip range belongs to the log-probs: 1e-3 to 0.2 with gaussian, 1e-5 with "
       "no_constants. In the first optimizer step both must agree if the weights have not changed "
-      "since: else steps, kind, noise_level or log_prob differ, and the run ends."};
+      "since: else steps, kind, noise_level, log_prob or guidance differ, and the run ends."};
 
   void run(Step& step) const override {
     FlowNet& net = step.write<FlowNet>(generator);
@@ -117,7 +118,7 @@ struct OptimizeFlowPolicy final : Node {
     const FlowPolicyObjective objective(
         net.shape, rows_of(step, net), update_terms(step[terms]), flow.step_options(),
         kl() > 0 && step.connected(reference) ? &step.read<FlowNet>(reference) : nullptr, kl(),
-        penalty());
+        penalty(), flow.guidance());
     UpdateOptions options = optimizer(step);
     options.micro_batch = step.micro_batch() > 0 ? step.micro_batch() : 64;
     const DescentReport report = descend_network(step, net, step[adam], objective, options);
@@ -127,7 +128,7 @@ struct OptimizeFlowPolicy final : Node {
                 fmt::format("the same weights give log-probs that differ by {:.3g} from those of "
                             "sampling",
                             mismatch),
-                "set steps, kind, noise_level and log_prob as in sample.flow");
+                "set steps, kind, noise_level, log_prob and guidance as in sample.flow");
     }
     if (fresh) step.metric("mismatch", mismatch);
     report_network(step, "", report, objective.rows() * options.epochs);

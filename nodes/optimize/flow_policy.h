@@ -29,12 +29,13 @@ struct FlowPolicyRows {
 
 /// The losses see the S steps as tokens: log_probs, old_log_probs, mask [N,S], advantages [N]. The
 /// penalty on the mean of each step against `reference` is added, times `kl`, as a mean over rows
-/// and steps. "mean:log_ratio" is recorded, and the largest of its size at the first step.
+/// and steps. All velocities are guided ones (see guided_velocity). "mean:log_ratio" is recorded,
+/// and the largest of its size at the first step.
 class FlowPolicyObjective final : public NetworkObjective {
  public:
   FlowPolicyObjective(const FlowNetShape& shape, FlowPolicyRows rows, std::vector<UpdateTerm> terms,
                       const FlowStepOptions& options, const FlowNet* reference, double kl,
-                      MeanPenalty penalty);
+                      MeanPenalty penalty, double guidance = 1);
   std::int64_t rows() const override { return rows_.labels.size(0); }
   at::Tensor loss(const TensorMap& weights, const NetworkBatch& batch,
                   Gathered& into) const override;
@@ -49,6 +50,7 @@ class FlowPolicyObjective final : public NetworkObjective {
   const FlowNet* reference_;
   double kl_;
   MeanPenalty penalty_;
+  double guidance_;
 };
 
 }  // namespace rewardloom

@@ -20,8 +20,10 @@ class NetworkDescent {
         options_(options) {}
 
   DescentReport run() {
+    const std::uint64_t before = weight_fingerprint(network_.weights);
     over_mini_batches(step_, objective_.rows(), options_, report_,
                       [this](const std::vector<std::int64_t>& rows) { mini_batch(rows); });
+    report_.changed = weight_fingerprint(network_.weights) != before;
     if (report_.changed) network_.set_weight_version(network_.weight_version() + 1);
     return report_;
   }
@@ -52,10 +54,7 @@ class NetworkDescent {
       }
     }
     add_records(slots, report_);
-    const AdamWStep done =
-        take_step(optimizer_, network_.weights, slots[0].gradients, options_, report_);
-    report_.changed =
-        report_.changed || (!done.skipped && done.gradient_norm > 0 && report_.learning_rate > 0);
+    take_step(optimizer_, network_.weights, slots[0].gradients, options_, report_);
   }
 
   Step& step_;

@@ -139,7 +139,7 @@ struct OptimizeRewardModel final : Node, Estimates {
     const auto [on_pairs, on_rows] = sorted_terms(step, pair_loss, loss_of_rows);
     Means means;
     WholeStepObjective objective(
-        step, RowReader(model.decoder(), examples.rows, Readout::last_score), examples.unit_rows,
+        step, RowReader(model.decoder(), examples.rows, Readout::row_score), examples.unit_rows,
         options.micro_batch,
         [&, &on_pairs = on_pairs, &on_rows = on_rows](const StepRows& rows,
                                                       const at::Tensor& scores) {

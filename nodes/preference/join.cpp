@@ -16,10 +16,10 @@ struct PreferenceJoin final : Node {
   Optional<TextRows> negatives{
       this, "negatives", "a wrong answer to each group's prompt", {.dims = "G"}};
   Optional<Completions> rewrites{
-      this, "rewrites", "instead: a model's, one per group", {.dims = "G,L"}};
+      this, "rewrites", "instead: a model's, one per group, in their order", {.dims = "g,L"}};
   Optional<Values> valid{this, "valid", "which negatives can be used", {.dims = "G"}};
   Optional<Rewards> verdicts{
-      this, "verdicts", "of a rule checker on the negatives, one per group", {.dims = "G"}};
+      this, "verdicts", "of a rule checker on the negatives, one per group", {.dims = "g"}};
   Output<Preferences> preferences{this, "preferences", "right answer before wrong one"};
   Param<double> min_score{this, "min_score", 1.0,
                           "a negative with this verdict is right after all"};

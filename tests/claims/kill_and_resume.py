@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """Kills a run with SIGKILL at random moments, resumes it each time, and compares it with an undisturbed one.
 
-usage: tests/claims/kill_and_resume.py [--program FILE] [--graph FILE] [--iterations N] [--kills K] [--seed S] [--work DIR]
+usage: tests/claims/kill_and_resume.py [--program FILE] [--graph FILE] [--iterations N] [--kills K] [--seed S]
+                                       [--short-phases N] [--set ASSIGNMENT]... [--work DIR]
 
-Every metric of every iteration and every byte of the last checkpoint's tensors must be the same."""
+Every metric of every iteration and every byte of the last checkpoint's tensors must be the same.
+With --short-phases every phase of a flow.phases node, the last one aside, lasts N iterations (and repeats its body
+twice), and a checkpoint is written after each iteration, so that a short run passes through all phases and is killed in each:
+  for g in 01-utrl 17-cooper 39-adv-grpo; do
+    tests/claims/kill_and_resume.py --graph graphs/$g.json --iterations 12 --kills 12 --short-phases 3; done"""
 import argparse
 import json
 import pathlib
@@ -30,6 +35,22 @@ def checksums(run):
     return {names[f["name"].removesuffix(".safetensors")]: f["xxh3_128"] for f in manifest["files"]}
 
 
+def short_phases(graph, iterations):
+    """--set assignments that cut the phases of all flow.phases nodes short."""
+    out = ["settings.checkpoint_every=1"]
+    for name, node in json.loads(pathlib.Path(graph).read_text())["nodes"].items():
+        if node["type"] != "flow.phases":
+            continue
+        phases = node["params"]["phases"]
+        for phase in phases[:-1]:
+            phase["iterations"] = iterations
+        for phase in phases:
+            if "repeat" in phase:
+                phase["repeat"] = 2
+        out.append(f"{name}.phases={json.dumps(phases)}")
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=str(ROOT / "build/bin/rewardloom"))
@@ -38,9 +59,12 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--short-phases", type=int, default=0)
     parser.add_argument("--work", type=pathlib.Path)
     arguments = parser.parse_args()
     work = arguments.work or pathlib.Path(tempfile.mkdtemp(prefix="rewardloom-kill-"))
+    if arguments.short_phases:
+        arguments.set += short_phases(arguments.graph, arguments.short_phases)
     settings = [part for assignment in arguments.set for part in ("--set", assignment)]
     base = [arguments.program, "run", "--quiet", "--iterations", str(arguments.iterations)]
     fresh = base + [arguments.graph] + settings

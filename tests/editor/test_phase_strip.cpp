@@ -36,7 +36,9 @@ void writeCooper(const QString& file) {
   for (const char* branch : {"fixed", "digits_only", "one_update"}) {
     json["subgraphs"]["race"]["nodes"].erase(branch);
   }
-  std::ofstream(file.toStdString()) << json.dump(2);
+  QString text = QString::fromStdString(json.dump(2));
+  text.replace(QStringLiteral("\"../"), QStringLiteral("\"" REWARDLOOM_SOURCE_DIR "/"));
+  std::ofstream(file.toStdString()) << text.toStdString();
 }
 
 }  // namespace

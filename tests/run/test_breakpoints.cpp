@@ -1,5 +1,6 @@
 // Where a run waits for a person: conditions, places, steps from node to node.
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -112,6 +113,27 @@ class TestBreakpoints : public QObject {
     QCOMPARE(passed.load(), 3);
     breakpoints.hold();
     breakpoints.before_node("same", 1);
+  }
+
+  void held_time_counts_once_for_all_that_wait() {
+    Breakpoints breakpoints;
+    QCOMPARE(breakpoints.held_nanoseconds(), std::int64_t{0});
+    breakpoints.hold();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&] { breakpoints.before_node("same", 0); });
+    }
+    QTRY_VERIFY(breakpoints.held_nanoseconds() > 0);
+    const auto start = std::chrono::steady_clock::now();
+    QTest::qWait(100);
+    breakpoints.open();
+    for (std::thread& thread : threads) thread.join();
+    const std::int64_t held = breakpoints.held_nanoseconds();
+    const auto wall = std::chrono::steady_clock::now() - start;
+    QVERIFY(held >= 100'000'000);
+    QVERIFY(held < std::chrono::nanoseconds(wall).count() + 2'000'000'000);
+    QTest::qWait(20);
+    QCOMPARE(breakpoints.held_nanoseconds(), held);
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "engine/run/breakpoints.h"
 #include "engine/run/run.h"
 #include "tests/qt_test.h"
 #include "tests/run/test_nodes.h"
@@ -209,6 +210,59 @@ class TestExecutor : public QObject {
                 watch);
     failure_of(bench);
     QVERIFY(hung);
+  }
+
+  /// A person looks at a node inside a container that has a deadline.
+  void timeInWhichABodyIsHeldDoesNotCount() {
+    Breakpoints breakpoints;
+    std::atomic<bool> stopped{false}, hung{false};
+    breakpoints.stopped = [&](const std::string&, const std::string&, std::int64_t) {
+      stopped = true;
+    };
+    breakpoints.add(Breakpoint::parse("loop/d"));
+    WatchdogOptions watch;
+    watch.period = 0.01;
+    watch.grace = 0.05;
+    watch.patience = 0.2;
+    watch.hung = [&](const Problem&) { hung = true; };
+    watch.held = [&] { return breakpoints.held_nanoseconds(); };
+    Bench bench(R"({"rewardloom":1,"name":"x","nodes":{
+      "c":{"type":"test.counter"},
+      "loop":{"type":"test.again","params":{"body":"inner","times":2},"deadline":0.3,
+              "inputs":{"policy":"c.handle"}}},
+      "subgraphs":{"inner":{"inputs":{"policy":"Policy"},
+        "nodes":{"d":{"type":"test.draw"},
+                 "add":{"type":"test.add","inputs":{"handle":"inputs.policy","amount":"d.value"}}},
+        "outputs":{"value":"add.value"}}}})",
+                watch);
+    bench.environment.breakpoints = &breakpoints;
+    std::string failure;
+    std::thread run([&] { failure = failure_of(bench); });
+    QTRY_VERIFY(stopped);
+    QTest::qWait(600);
+    breakpoints.clear();
+    breakpoints.release();
+    run.join();
+    QCOMPARE(failure, std::string("no failure"));
+    QVERIFY(bench.ear.heard().empty());
+    QVERIFY(!hung);
+    std::vector<NodeRow> rows;
+    bench.runtime->add_node_rows(rows, 0);
+    for (const NodeRow& row : rows) QVERIFY2(row.seconds < 0.3, row.node.c_str());
+  }
+
+  void whatTakesLongestIsBegunFirst() {
+    Journaling journal;
+    Bench bench(R"({"rewardloom":1,"name":"x","nodes":{
+      "short":{"type":"test.sum"},
+      "long":{"type":"test.sum","params":{"sleep":0.02}},
+      "first":{"type":"test.sum","params":{"sleep":0.01}},
+      "second":{"type":"test.sum","params":{"sleep":0.04},"inputs":{"values":["first.sum"]}}}})");
+    oneapi::tbb::task_arena arena(1);
+    arena.execute([&] { bench.iterate(2); });
+    const std::vector<std::string> all = journal.lines();
+    QCOMPARE(std::vector<std::string>(all.begin() + 4, all.end()),
+             (std::vector<std::string>{"first", "second", "long", "short"}));
   }
 
   void aPatientWatchdogStillReports() {
