@@ -2,7 +2,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/reward/rows.h"
-#include "nodes/world/chain_reader.h"
+#include "nodes/world/chain_reader_params.h"
 
 namespace rewardloom {
 
@@ -12,13 +12,7 @@ struct ChainProcessModel final : Node {
   Input<Completions> completions{this, "completions", "solutions to score"};
   Output<StepRewards> step_rewards{
       this, "step_rewards", "probability that all is right so far, for each line and the answer"};
-  Param<std::int64_t> modulus{this, "modulus", 5, "that of the chains", {.min = 2, .max = 10}};
-  Param<double> misread{this,
-                        "misread",
-                        0.1,
-                        "chance that the model sees a line, or the final number, the wrong way",
-                        {.min = 0, .max = 0.5}};
-  Param<std::int64_t> eyes{this, "reader", 0, "models with the same number misread the same"};
+  ChainReaderParams reads{this};
   Synonyms words{this, {"process reward model", "PRM", "step verifier"}};
   Doc doc{this,
           "A process reward model: how often a step at which the reader finds all right so far, or "
@@ -27,8 +21,7 @@ struct ChainProcessModel final : Node {
           "fewer. For reward.step_aggregate."};
 
   void run(Step& step) const override {
-    const ChainReader reader{mix(step.random_key().seed, static_cast<std::uint64_t>(eyes())),
-                             misread()};
+    const ChainReader reader = reads.reader(step);
     const Probabilities right = fitted(step[training], reader);
     const Completions& c = step[completions];
     const std::vector<std::string>& texts = answers(c);
@@ -63,7 +56,7 @@ struct ChainProcessModel final : Node {
   using Probabilities = std::array<std::array<double, 2>, 2>;
 
   ModularChain chain_of(const Completions& c, std::size_t row) const {
-    return ModularChain::parse(c.prompt_text.at(row), modulus());
+    return ModularChain::parse(c.prompt_text.at(row), reads.modulus());
   }
 
   Probabilities fitted(const Completions& rows, const ChainReader& reader) const {

@@ -3,7 +3,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/reward/rows.h"
-#include "nodes/world/chain_reader.h"
+#include "nodes/world/chain_reader_params.h"
 
 namespace rewardloom {
 
@@ -11,13 +11,7 @@ struct ChainRewardModel final : Node {
   Input<Preferences> preferences{this, "preferences", "labelled pairs of solutions", {.dims = "R"}};
   Input<Completions> completions{this, "completions", "solutions to score"};
   Output<Rewards> rewards{this, "rewards", "one score per solution"};
-  Param<std::int64_t> modulus{this, "modulus", 5, "that of the chains", {.min = 2, .max = 10}};
-  Param<double> misread{this,
-                        "misread",
-                        0.1,
-                        "chance that the model sees a line, or the final number, the wrong way",
-                        {.min = 0, .max = 0.5}};
-  Param<std::int64_t> eyes{this, "reader", 0, "models with the same number misread the same"};
+  ChainReaderParams reads{this};
   Param<double> ridge{this, "ridge", 1.0, "pulls the weights to 0", {.min = 0}};
   Synonyms words{this, {"outcome reward model", "ORM", "Bradley-Terry", "linear", "style bias"}};
   Doc doc{
@@ -32,8 +26,7 @@ struct ChainRewardModel final : Node {
   void run(Step& step) const override {
     const Preferences& pairs = step[preferences];
     const Completions& c = step[completions];
-    const ChainReader reader{mix(step.random_key().seed, static_cast<std::uint64_t>(eyes())),
-                             misread()};
+    const ChainReader reader = reads.reader(step);
     std::vector<ChainFeatures> differences;
     for (std::size_t i = 0; i < pairs.chosen.size(); ++i) {
       const ChainFeatures chosen = features(pairs.prompt[i], pairs.chosen[i], reader);
@@ -58,7 +51,7 @@ struct ChainRewardModel final : Node {
  private:
   ChainFeatures features(const std::string& question, const std::string& text,
                          const ChainReader& reader) const {
-    const ModularChain chain = ModularChain::parse(question, modulus());
+    const ModularChain chain = ModularChain::parse(question, reads.modulus());
     return chain_features(chain, read_solution(chain, text, reader));
   }
 };
