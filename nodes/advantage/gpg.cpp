@@ -6,30 +6,31 @@
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
+#include "nodes/advantage/host_rows.h"
 #include "nodes/advantage/rows.h"
 
 namespace rewardloom {
 
 at::Tensor gpg_advantages(const at::Tensor& rewards, const at::Tensor& group,
                           const at::Tensor& absent, const GpgOptions& options) {
-  const std::vector<double> reward = finite_rows(rewards, absent, "the reward");
+  const at::Tensor numbers = host_rows(rewards, absent, "the reward");
   const Groups groups(group, absent, rewards.size(0));
+  const double* const reward = numbers.data_ptr<double>();
   const auto scored = groups.rows();
-  const auto paid = std::count_if(scored.begin(), scored.end(), [&](std::int64_t row) {
-    return reward[static_cast<std::size_t>(row)] != 0;
-  });
+  const auto paid = std::count_if(scored.begin(), scored.end(),
+                                  [reward](std::int64_t row) { return reward[row] != 0; });
   const double alpha =
       static_cast<double>(scored.size()) / static_cast<double>(std::max<std::ptrdiff_t>(1, paid));
   const double scale = alpha / options.f_norm;
-  const auto one = [&](std::span<const std::int64_t> rows, std::vector<double>& advantage) {
+  at::Tensor advantages = at::zeros_like(numbers);
+  double* const advantage = advantages.data_ptr<double>();
+  for (std::size_t g = 0; g < groups.count(); ++g) {
+    const auto rows = groups.rows(g);
     const bool raw = rows.size() == 1 && options.singleton == Singleton::raw;
     const double mean = raw ? 0 : GroupMean(reward, rows).mean;
-    for (const std::int64_t row : rows) {
-      const auto i = static_cast<std::size_t>(row);
-      advantage[i] = scale * (reward[i] - mean);
-    }
-  };
-  return like_rewards(by_group(reward, groups, one), rewards);
+    for (const std::int64_t row : rows) advantage[row] = scale * (reward[row] - mean);
+  }
+  return like_rewards(advantages, rewards);
 }
 
 struct Gpg final : Node {

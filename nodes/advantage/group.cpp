@@ -11,10 +11,13 @@
 namespace rewardloom {
 
 at::Tensor like_rewards(const std::vector<double>& values, const at::Tensor& rewards) {
-  const at::Tensor out = at::tensor(at::ArrayRef<double>(values), at::dtype(at::kDouble));
+  return like_rewards(at::tensor(at::ArrayRef<double>(values), at::dtype(at::kDouble)), rewards);
+}
+
+at::Tensor like_rewards(const at::Tensor& values, const at::Tensor& rewards) {
   const at::ScalarType type =
       at::isFloatingType(rewards.scalar_type()) ? rewards.scalar_type() : at::kFloat;
-  return out.to(rewards.device(), type);
+  return values.to(rewards.device(), type);
 }
 
 GroupAdvantages group_advantages(const at::Tensor& rewards, const at::Tensor& group,

@@ -56,5 +56,6 @@ GroupAdvantages group_advantages(const at::Tensor& rewards, const at::Tensor& gr
 
 /// [N] doubles as a tensor like `rewards` in dtype and device.
 at::Tensor like_rewards(const std::vector<double>& values, const at::Tensor& rewards);
+at::Tensor like_rewards(const at::Tensor& values, const at::Tensor& rewards);
 
 }  // namespace rewardloom

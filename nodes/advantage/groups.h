@@ -24,10 +24,13 @@ class Groups {
   }
   /// All rows that are in a group, group by group.
   std::span<const std::int64_t> rows() const { return rows_; }
+  /// Whether those are all rows, in their own order.
+  bool in_order() const { return in_order_; }
 
  private:
   std::vector<std::int64_t> rows_;
   std::vector<std::size_t> starts_;
+  bool in_order_ = false;
 };
 
 /// Count, mean and spread of some rows, in two passes in double. Equal values have exactly that

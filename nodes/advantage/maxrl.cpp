@@ -5,31 +5,33 @@
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
+#include "nodes/advantage/host_rows.h"
 #include "nodes/advantage/rows.h"
 
 namespace rewardloom {
 
 MaxRlAdvantages maxrl_advantages(const at::Tensor& rewards, const at::Tensor& group,
                                  const at::Tensor& absent, const MaxRlOptions& options) {
-  const std::vector<double> reward = finite_rows(rewards, absent, "the reward");
+  const at::Tensor numbers = host_rows(rewards, absent, "the reward");
   const Groups groups(group, absent, rewards.size(0));
+  const double* const reward = numbers.data_ptr<double>();
+  at::Tensor advantages = at::zeros_like(numbers);
+  double* const advantage = advantages.data_ptr<double>();
   MaxRlAdvantages result;
-  const auto one = [&](std::span<const std::int64_t> rows, std::vector<double>& advantage) {
+  for (std::size_t g = 0; g < groups.count(); ++g) {
+    const auto rows = groups.rows(g);
     if (rows.size() == 1 && options.singleton == Singleton::raw) {
-      advantage[static_cast<std::size_t>(rows[0])] = reward[static_cast<std::size_t>(rows[0])];
-      return;
+      advantage[rows[0]] = reward[rows[0]];
+      continue;
     }
     const GroupMean all(reward, rows);
     result.negative += all.mean < 0;  // without a branch: signs are hard to predict
     const double divisor = all.mean + options.epsilon;
-    if (all.constant || divisor == 0) return;
+    if (all.constant || divisor == 0) continue;
     const double scale = 1 / divisor;
-    for (const std::int64_t row : rows) {
-      const auto i = static_cast<std::size_t>(row);
-      advantage[i] = (reward[i] - all.mean) * scale;
-    }
-  };
-  result.advantages = like_rewards(by_group(reward, groups, one), rewards);
+    for (const std::int64_t row : rows) advantage[row] = (reward[row] - all.mean) * scale;
+  }
+  result.advantages = like_rewards(advantages, rewards);
   return result;
 }
 

@@ -16,12 +16,12 @@ std::vector<double> by_group(
   return advantage;
 }
 
-GroupMean::GroupMean(const std::vector<double>& reward, std::span<const std::int64_t> rows) {
+GroupMean::GroupMean(const double* reward, std::span<const std::int64_t> rows) {
   if (rows.empty()) return;
-  const double first = reward[static_cast<std::size_t>(rows[0])];
+  const double first = reward[rows[0]];
   double sum = 0;
   for (const std::int64_t row : rows) {
-    const double value = reward[static_cast<std::size_t>(row)];
+    const double value = reward[row];
     constant = constant && value == first;
     sum += value;
   }

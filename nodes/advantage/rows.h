@@ -21,7 +21,7 @@ struct GroupMean {
   double mean = 0;
   bool constant = true;
 
-  GroupMean(const std::vector<double>& reward, std::span<const std::int64_t> rows);
+  GroupMean(const double* reward, std::span<const std::int64_t> rows);
 };
 
 /// mask [N,T] as bool; Failure `bad-shape` unless it has as many rows as there are rewards.

@@ -30,8 +30,11 @@ double scale_of(double variance, const WhitenOptions& options) {
 
 struct RowSums {
   double sum = 0;
+  double squares = 0;  ///< of distances from the row's own mean
   std::int64_t count = 0;
   bool constant = true;
+
+  double mean() const { return count == 0 ? 0 : sum / static_cast<double>(count); }
 };
 
 /// values and mask [N,T], contiguous; results depend on no piece border: rows are summed in order.
@@ -41,32 +44,32 @@ class CpuWhitener {
   CpuWhitener(const at::Tensor& values, const at::Tensor& mask, const ParallelCalls& parallel)
       : values_(values), mask_(mask), parallel_(parallel), tokens_(values.size(1)) {}
 
+  /// A row's spread is taken around its own mean while the row is in the cache, and the rows' are
+  /// then joined (Chan et al. 1979): the batch is read once.
   Normaliser moments(const WhitenOptions* options) const {
     Normaliser out;
     T first{};
     if (!first_value(first)) return out;
     std::vector<RowSums> rows(static_cast<std::size_t>(values_.size(0)));
     each_row([&](std::int64_t row, const T* x, const bool* m) {
-      RowSums& r = rows[static_cast<std::size_t>(row)];
-      r.sum = masked_sum(m, tokens_, [x](std::int64_t t) { return static_cast<double>(x[t]); });
-      r.count = count_tokens(m, tokens_);
-      std::int64_t t = 0;  // ends at once where values differ, as they mostly do
-      while (t < tokens_ && !(m[t] & (x[t] != first))) ++t;
-      r.constant = t == tokens_;
+      rows[static_cast<std::size_t>(row)] = sums_of(x, m, first, options != nullptr);
     });
-    const RowSums all = total(rows);
+    RowSums all;
+    for (const RowSums& row : rows) {
+      all.sum += row.sum;
+      all.count += row.count;
+      all.constant = all.constant && row.constant;
+    }
     out.count = static_cast<double>(all.count);
     out.constant = all.constant;
     out.mean = all.constant ? static_cast<double>(first) : all.sum / out.count;
     if (out.constant || options == nullptr) return out;
-    each_row([&, mean = out.mean](std::int64_t row, const T* x, const bool* m) {
-      rows[static_cast<std::size_t>(row)].sum = masked_sum(m, tokens_, [x, mean](std::int64_t t) {
-        const double distance = static_cast<double>(x[t]) - mean;
-        return distance * distance;
-      });
-    });
+    for (const RowSums& row : rows) {
+      const double distance = row.mean() - out.mean;
+      all.squares += row.squares + static_cast<double>(row.count) * distance * distance;
+    }
     const double lost = options->variance == Divisor::sample && out.count > 1 ? 1 : 0;
-    out.scale = scale_of(total(rows).sum / (out.count - lost), *options);
+    out.scale = scale_of(all.squares / (out.count - lost), *options);
     return out;
   }
 
@@ -92,14 +95,19 @@ class CpuWhitener {
       }
     });
   }
-  static RowSums total(const std::vector<RowSums>& rows) {
-    RowSums all;
-    for (const RowSums& row : rows) {
-      all.sum += row.sum;
-      all.count += row.count;
-      all.constant = all.constant && row.constant;
-    }
-    return all;
+  RowSums sums_of(const T* x, const bool* m, T first, bool with_squares) const {
+    RowSums row;
+    row.sum = masked_sum(m, tokens_, [x](std::int64_t t) { return static_cast<double>(x[t]); });
+    row.count = count_tokens(m, tokens_);
+    std::int64_t t = 0;  // ends at once where values differ, as they mostly do
+    while (t < tokens_ && !(m[t] & (x[t] != first))) ++t;
+    row.constant = t == tokens_;
+    if (!with_squares) return row;
+    row.squares = masked_sum(m, tokens_, [x, mean = row.mean()](std::int64_t i) {
+      const double distance = static_cast<double>(x[i]) - mean;
+      return distance * distance;
+    });
+    return row;
   }
   bool first_value(T& first) const {
     const bool* const m = mask_.data_ptr<bool>();

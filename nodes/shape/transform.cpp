@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -51,10 +52,15 @@ double poly(double x) {
   return x * ((square * c[2] + c[1]) * square + c[0]) + 0.5;
 }
 
-/// The rewards of the reference answers of each row, on the host.
+/// The rewards of the reference answers of each row, on the host. Neighbours that share theirs, as
+/// the rows of a group do, are one run.
 class References {
  public:
   using Row = std::span<const double>;
+  struct Run {
+    std::size_t rows;
+    Row numbers;
+  };
 
   /// reference [N,M], counts [N] or undefined.
   References(const at::Tensor& reference, const at::Tensor& counts)
@@ -65,7 +71,7 @@ class References {
     if (counts.defined()) given = counts.to(at::kCPU, at::kLong).contiguous();
     for (std::int64_t i = 0; i < numbers_.size(0); ++i) {
       const std::int64_t count = given.defined() ? given.data_ptr<std::int64_t>()[i] : width;
-      rows_.emplace_back(first + i * width, static_cast<std::size_t>(count));
+      runs_.push_back({1, {first + i * width, static_cast<std::size_t>(count)}});
     }
   }
 
@@ -78,23 +84,30 @@ class References {
     }
     const at::Tensor totals = references.total.detach().to(at::kCPU, at::kDouble).contiguous();
     const std::span<const std::int64_t> order = groups.rows();
-    numbers_ = at::empty({static_cast<std::int64_t>(order.size())}, at::kDouble);
-    double* const number = numbers_.data_ptr<double>();
-    const double* const total = totals.data_ptr<double>();
-    for (std::size_t k = 0; k < order.size(); ++k) number[k] = total[order[k]];
+    numbers_ = groups.in_order() ? totals : in_order(totals, order);
+    const double* const number = numbers_.data_ptr<double>();
     const at::Tensor ids = references.group.to(at::kCPU, at::kLong).contiguous();
     const std::int64_t* const id = ids.data_ptr<std::int64_t>();
-    std::vector<Group> known;
-    const double* here = number;
+    const at::Tensor own = rows.group.to(at::kCPU, at::kLong).contiguous();
+    std::vector<Row> numbers;
+    numbers.reserve(groups.count());
     for (std::size_t g = 0; g < groups.count(); ++g) {
-      const auto members = groups.rows(g);
-      known.push_back({id[members.front()], {here, members.size()}});
-      here += members.size();
+      const std::size_t size = groups.rows(g).size();
+      numbers.emplace_back(numbers.empty() ? number : numbers.back().data() + numbers.back().size(),
+                           size);
     }
-    assign(rows.group.to(at::kCPU, at::kLong).contiguous(), std::move(known));
+    if (groups.in_order() && same_ids(own, ids)) {
+      for (const Row row : numbers) runs_.push_back({row.size(), row});
+      return;
+    }
+    std::vector<Group> known;
+    for (std::size_t g = 0; g < groups.count(); ++g) {
+      known.push_back({id[groups.rows(g).front()], numbers[g]});
+    }
+    assign(own, std::move(known));
   }
 
-  Row operator[](std::size_t row) const { return rows_[row]; }
+  const std::vector<Run>& runs() const { return runs_; }
 
  private:
   struct Group {
@@ -102,29 +115,43 @@ class References {
     Row numbers;
   };
 
+  static bool same_ids(const at::Tensor& a, const at::Tensor& b) {
+    const auto bytes = static_cast<std::size_t>(a.numel()) * sizeof(std::int64_t);
+    return a.numel() == b.numel() &&
+           (a.is_same(b) || std::memcmp(a.data_ptr(), b.data_ptr(), bytes) == 0);
+  }
+
+  static at::Tensor in_order(const at::Tensor& totals, std::span<const std::int64_t> order) {
+    at::Tensor out = at::empty({static_cast<std::int64_t>(order.size())}, at::kDouble);
+    double* const number = out.data_ptr<double>();
+    const double* const total = totals.data_ptr<double>();
+    for (std::size_t k = 0; k < order.size(); ++k) number[k] = total[order[k]];
+    return out;
+  }
+
   void assign(const at::Tensor& own, std::vector<Group> known) {
     const auto less = [](const Group& a, const Group& b) { return a.id < b.id; };
     if (!std::is_sorted(known.begin(), known.end(), less)) {
       std::sort(known.begin(), known.end(), less);
     }
     const std::int64_t* const id = own.data_ptr<std::int64_t>();
-    rows_.resize(static_cast<std::size_t>(own.size(0)));
+    const std::int64_t* const end = id + own.size(0);
+    runs_.reserve(known.size());
     auto next = known.begin();  // mostly rows come in the order of their references
-    Row current;
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      if (i == 0 || id[i] != id[i - 1]) {
-        if (next == known.end() || next->id != id[i]) {
-          next = std::lower_bound(known.begin(), known.end(), Group{id[i], {}}, less);
-        }
-        const bool found = next != known.end() && next->id == id[i];
-        current = found ? next++->numbers : Row();
+    for (const std::int64_t* here = id; here != end;) {
+      const std::int64_t wanted = *here;
+      const auto* const past = std::find_if(here, end, [=](auto other) { return other != wanted; });
+      if (next == known.end() || next->id != wanted) {
+        next = std::lower_bound(known.begin(), known.end(), Group{wanted, {}}, less);
       }
-      rows_[i] = current;
+      const bool found = next != known.end() && next->id == wanted;
+      runs_.push_back({static_cast<std::size_t>(past - here), found ? next++->numbers : Row()});
+      here = past;
     }
   }
 
   at::Tensor numbers_;  // what the rows point into
-  std::vector<Row> rows_;
+  std::vector<Run> runs_;
 };
 
 /// f over many differences between a reward and a reference.
@@ -149,53 +176,73 @@ void differences_of(const double* reward, const References::Row* references, std
   }
 }
 
+/// In four lanes, so that no addition waits for the one before. NaN of none.
+REWARDLOOM_INLINE double mean_of(References::Row numbers) {
+  double lanes[4] = {};
+  const std::size_t count = numbers.size();
+  std::size_t m = 0;
+  for (; m + 4 <= count; m += 4) {
+    for (std::size_t j = 0; j < 4; ++j) lanes[j] += numbers[m + j];
+  }
+  for (; m < count; ++m) lanes[m % 4] += numbers[m];
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) / static_cast<double>(count);
+}
+
 /// The mean of each row's terms, one row behind the other.
 REWARDLOOM_VECTORISED
 void means_of(const double* term, const References::Row* references, std::size_t rows,
               double* out) {
   for (std::size_t i = 0; i < rows; ++i) {
-    const std::size_t count = references[i].size();
-    double lanes[4] = {};
-    std::size_t m = 0;
-    for (; m + 4 <= count; m += 4) {
-      for (std::size_t j = 0; j < 4; ++j) lanes[j] += term[m + j];
-    }
-    for (; m < count; ++m) lanes[m % 4] += term[m];
-    out[i] = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) / static_cast<double>(count);
-    term += count;
+    out[i] = mean_of({term, references[i].size()});
+    term += references[i].size();
   }
 }
 
 /// Mean over a row's references of f(k (r - shift - reference)), block by block of rows whose
 /// differences stay in the processor's cache. A row without references gives NaN.
-void mean_over_references(const double* reward, std::size_t rows, const References& references,
-                          const TransformOptions& options, double* out) {
-  constexpr std::size_t block = 2048;
-  const bool par = options.mode == TransformMode::par || options.mode == TransformMode::sgfc;
-  const double k = par ? options.k : 1;
-  const double shift = options.mode == TransformMode::sgfc ? options.shift : 0;
-  const auto limit = static_cast<std::size_t>(options.max_refs);
-  std::vector<double> terms;
-  std::vector<References::Row> used;
-  for (std::size_t first = 0; first < rows; first += used.size()) {
-    used.clear();
-    std::size_t count = 0;
-    for (std::size_t row = first; row < rows && count < block; ++row) {
-      const References::Row all = references[row];
-      used.push_back(all.first(std::min(all.size(), limit)));
-      count += used.back().size();
-    }
-    terms.resize(std::max(terms.size(), count));
-    differences_of(reward + first, used.data(), used.size(), k, shift, terms.data());
-    shape_differences(terms.data(), static_cast<std::int64_t>(count), options.mode);
-    means_of(terms.data(), used.data(), used.size(), out + first);
+class MeanOverReferences {
+ public:
+  MeanOverReferences(const double* reward, const TransformOptions& options, double* out)
+      : reward_(reward), options_(options), out_(out) {
+    const bool par = options.mode == TransformMode::par || options.mode == TransformMode::sgfc;
+    if (par) k_ = options.k;
+    if (options.mode == TransformMode::sgfc) shift_ = options.shift;
   }
-}
 
-double mean_of(References::Row references) {
-  return std::accumulate(references.begin(), references.end(), 0.0) /
-         static_cast<double>(references.size());
-}
+  void over(const References& references) {
+    constexpr std::size_t block = 2048;
+    const auto limit = static_cast<std::size_t>(options_.max_refs);
+    for (const auto& [rows, all] : references.runs()) {
+      const References::Row used = all.first(std::min(all.size(), limit));
+      for (std::size_t i = 0; i < rows; ++i) {
+        used_.push_back(used);
+        differences_ += used.size();
+        if (differences_ >= block) finish_block();
+      }
+    }
+    finish_block();
+  }
+
+ private:
+  void finish_block() {
+    terms_.resize(std::max(terms_.size(), differences_));
+    differences_of(reward_, used_.data(), used_.size(), k_, shift_, terms_.data());
+    shape_differences(terms_.data(), static_cast<std::int64_t>(differences_), options_.mode);
+    means_of(terms_.data(), used_.data(), used_.size(), out_);
+    reward_ += used_.size();
+    out_ += used_.size();
+    used_.clear();
+    differences_ = 0;
+  }
+
+  const double* reward_;  // of the block that is being filled, as out_
+  const TransformOptions& options_;
+  double* out_;
+  double k_ = 1, shift_ = 0;
+  std::vector<References::Row> used_;
+  std::size_t differences_ = 0;
+  std::vector<double> terms_;
+};
 
 /// mean + z (spread + 1e-5) of the references: the percentile of the normal distribution that they
 /// suggest. NaN without references.
@@ -208,50 +255,34 @@ double percentile_of(References::Row references, double z, Divisor divisor) {
   return mean + z * (std::sqrt(squares / std::max(count, 1.0)) + 1e-5);
 }
 
-/// reward - level of its references; neighbours mostly share theirs.
-template <class Level>
-at::Tensor above_level(const at::Tensor& rewards, const References& references, Level level) {
-  at::Tensor out = at::empty_like(rewards);
-  const double* const reward = rewards.data_ptr<double>();
-  double* const above = out.data_ptr<double>();
-  double known = 0;
-  for (std::int64_t i = 0; i < rewards.numel(); ++i) {
-    const auto row = static_cast<std::size_t>(i);
-    const bool same = i > 0 && references[row].data() == references[row - 1].data() &&
-                      references[row].size() == references[row - 1].size();
-    if (!same) known = level(references[row]);
-    above[i] = reward[i] - known;
-  }
-  return out;
-}
-
-/// rewards [N] double on the host -> [N]; NaN for a row without references.
-at::Tensor relative(const at::Tensor& rewards, const References& references,
-                    const TransformOptions& options) {
-  if (options.mode == TransformMode::centered) {
-    const auto limit = static_cast<std::size_t>(options.max_refs);
-    return above_level(rewards, references, [limit](References::Row all) {
-      return mean_of(all.first(std::min(all.size(), limit)));
-    });
-  }
-  if (options.mode == TransformMode::lsc) {
-    const double z =
-        at::special_ndtri(at::full({}, options.percentile, at::kDouble)).item<double>();
-    return at::log_sigmoid(above_level(rewards, references, [&](References::Row all) {
-      return percentile_of(all, z, options.std);
-    }));
-  }
-  at::Tensor out = at::empty_like(rewards);
-  mean_over_references(rewards.data_ptr<double>(), static_cast<std::size_t>(rewards.numel()),
-                       references, options, out.data_ptr<double>());
-  return out;
-}
-
 /// Shaped rewards and what shaping changed, both [N] double on the host.
 struct Shaped {
   at::Tensor rewards;
   at::Tensor change;
 };
+
+/// above = reward - level, and the level becomes above - reward.
+REWARDLOOM_VECTORISED
+void subtract(const double* reward, double* __restrict level, std::int64_t rows,
+              double* __restrict above) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    above[i] = reward[i] - level[i];
+    level[i] = above[i] - reward[i];
+  }
+}
+
+/// reward - level of its references.
+template <class Level>
+Shaped above_level(const at::Tensor& rewards, const References& references, Level level) {
+  Shaped out{at::empty_like(rewards), at::empty_like(rewards)};
+  double* const change = out.change.data_ptr<double>();
+  double* here = change;  // the levels, until they are used up
+  for (const auto& [rows, numbers] : references.runs()) {
+    here = std::fill_n(here, rows, level(numbers));
+  }
+  subtract(rewards.data_ptr<double>(), change, rewards.numel(), out.rewards.data_ptr<double>());
+  return out;
+}
 
 Shaped absolute(const at::Tensor& rewards, const TransformOptions& options) {
   const double* const r = rewards.data_ptr<double>();
@@ -275,9 +306,25 @@ Shaped absolute(const at::Tensor& rewards, const TransformOptions& options) {
   return out;
 }
 
+/// rewards [N] double on the host; NaN for a row without references.
 Shaped shaped_by(const at::Tensor& rewards, const References& references,
                  const TransformOptions& options) {
-  at::Tensor shaped = relative(rewards, references, options);
+  if (options.mode == TransformMode::centered) {
+    const auto limit = static_cast<std::size_t>(options.max_refs);
+    return above_level(rewards, references, [limit](References::Row all) {
+      return mean_of(all.first(std::min(all.size(), limit)));
+    });
+  }
+  at::Tensor shaped = at::empty_like(rewards);
+  if (options.mode == TransformMode::lsc) {
+    const double z =
+        at::special_ndtri(at::full({}, options.percentile, at::kDouble)).item<double>();
+    const auto level = [&](References::Row all) { return percentile_of(all, z, options.std); };
+    shaped = at::log_sigmoid(above_level(rewards, references, level).rewards);
+  } else {
+    MeanOverReferences(rewards.data_ptr<double>(), options, shaped.data_ptr<double>())
+        .over(references);
+  }
   return {shaped, shaped - rewards};
 }
 
@@ -405,8 +452,8 @@ struct Transform final : Node {
   /// A percentile needs a spread: of one reference it is that reference.
   static void warn_of_single_references(Step& step, const References& given, std::int64_t rows) {
     std::int64_t single = 0;
-    for (std::int64_t i = 0; i < rows; ++i) {
-      single += given[static_cast<std::size_t>(i)].size() == 1;
+    for (const auto& [count, numbers] : given.runs()) {
+      if (numbers.size() == 1) single += static_cast<std::int64_t>(count);
     }
     step.metric("one_reference", static_cast<double>(single));
     if (single == 0) return;

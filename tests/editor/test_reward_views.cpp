@@ -233,7 +233,7 @@ class TestRewardViews : public QObject {
     dock().showView("At the step");
     QVERIFY(csvOf(dock().step()).contains(QString("\n%1,").arg(kFit + 5)));
     window_->actions().run("rewards.follow");
-    QCOMPARE(dock().heatMap().cursorIteration(), std::optional<std::int64_t>());
+    QVERIFY(!dock().heatMap().cursorIteration().has_value());
     QCOMPARE(dock().slider().value(), kIterations - 1);
     dock().showView("Distribution");
   }
