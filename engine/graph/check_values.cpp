@@ -191,7 +191,7 @@ class FactFinder {
       }
       facts_[at(slot)] = inherited;
       for (const auto& [name, value] : (*node.outputs)[o].facts.items()) {
-        if (name != kScaleFact) state(id, slot, name, value);
+        if (name != kScaleFact && name != kNoisyFact) state(id, slot, name, value);
       }
     }
   }
@@ -410,7 +410,7 @@ void check_facts(const CheckedGraph& checked) {
       for (const FlatEdge& edge : node.edges[p]) {
         if (edge.slot < 0) continue;
         for (const auto& [name, condition] : port.needs.items()) {
-          if (name == kScaleFact) continue;
+          if (name == kScaleFact || name == kScorerNeed) continue;
           const Fact* const fact = find_fact(facts.of(edge.slot), name);
           if (fact != nullptr) check_need(checked, node, port, *fact, condition);
         }

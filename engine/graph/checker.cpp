@@ -55,6 +55,7 @@ CheckResult check_active(const Document& document, const Catalogue& catalogue,
   check_sizes(checked);
   check_facts(checked);
   check_scales(checked);
+  check_rewards(checked);
   check_gold(checked);
   check_losses(checked);
   check_co_training(checked);
@@ -114,7 +115,9 @@ const std::vector<std::string>& check_codes() {
       "mixed-scales",
       "muted",
       "no-path-to-model",
+      "noisy-evaluation",
       "options",
+      "other-reward-model",
       "param-choice",
       "param-range",
       "param-type",

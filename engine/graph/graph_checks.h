@@ -30,6 +30,13 @@ void check_facts(const CheckedGraph& checked);
 inline constexpr const char* kScaleFact = "scale";
 /// double-normalisation and mixed-scales.
 void check_scales(const CheckedGraph& checked);
+/// An input's need {kScorerNeed: INPUT}: its rewards must be of the reward model that scored those
+/// of that other input of the node.
+inline constexpr const char* kScorerNeed = "scorer_of";
+/// The fact of an output that puts noise on rewards.
+inline constexpr const char* kNoisyFact = "noisy";
+/// other-reward-model and noisy-evaluation.
+void check_rewards(const CheckedGraph& checked);
 /// gold-to-loss: what is for measuring only reaches an optimizer.
 void check_gold(const CheckedGraph& checked);
 /// dead-node and unused-rewards.

@@ -34,7 +34,36 @@ at::Tensor member_quantile(const at::Tensor& scores, double q) {
   return out.to(scores.device());
 }
 
+/// Mean and spread of one member's scores.
+struct Level {
+  double mean = 0;
+  double spread = 0;
+};
+
 }  // namespace
+
+std::optional<ScaleGap> scale_gap(const std::vector<std::vector<double>>& members,
+                                  const std::vector<bool>& counted) {
+  const auto rows = std::count(counted.begin(), counted.end(), true);
+  if (members.size() < 2 || rows < 2) return {};
+  std::vector<Level> levels;
+  double spread = 0;
+  for (const std::vector<double>& scores : members) {
+    Level level;
+    for (std::size_t i = 0; i < scores.size(); ++i) level.mean += counted[i] ? scores[i] : 0;
+    level.mean /= static_cast<double>(rows);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      level.spread += counted[i] ? (scores[i] - level.mean) * (scores[i] - level.mean) : 0;
+    }
+    level.spread = std::sqrt(level.spread / static_cast<double>(rows - 1));
+    spread += level.spread / static_cast<double>(members.size());
+    levels.push_back(level);
+  }
+  const auto [low, high] = std::minmax_element(
+      levels.begin(), levels.end(), [](const Level& a, const Level& b) { return a.mean < b.mean; });
+  if (!(high->mean - low->mean > spread) || spread == 0) return {};
+  return ScaleGap{low - levels.begin(), high - levels.begin(), low->mean, high->mean, spread};
+}
 
 EnsembleScores reduce_ensemble(const at::Tensor& scores, const EnsembleOptions& options) {
   if (scores.dim() != 2 || scores.size(0) == 0) {
@@ -71,7 +100,9 @@ struct EnsembleReduce final : Node {
   Doc doc{
       this,
       "M rewards [N] of the same rows -> one [N]. A row that any member could not score is absent: "
-      "a minimum over fewer members would be a higher one."};
+      "a minimum over fewer members would be a higher one.\n"
+      "Alarm member-scales: the members' means over the batch lie further apart than their scores "
+      "spread."};
 
   void run(Step& step) const override {
     const auto members = step[rewards];
@@ -81,11 +112,13 @@ struct EnsembleReduce final : Node {
     result.group = first.group;
     result.batch = first.batch;
     std::vector<at::Tensor> scores;
+    std::vector<std::vector<double>> numbers;
     for (std::size_t m = 0; m < members.size(); ++m) {
       const Rewards& member = members[m];
       require_same_rows("the first member", first.total.size(0), first.batch,
                         fmt::format("member {}", m + 1), member.total.size(0), member.batch);
-      finite_rows(member.total, member.absent, fmt::format("rewards of member {}", m + 1).c_str());
+      numbers.push_back(finite_rows(member.total, member.absent,
+                                    fmt::format("rewards of member {}", m + 1).c_str()));
       scores.push_back(member.total);
       result.absent = either_absent(result.absent, member.absent);
       result.components.emplace_back(fmt::format("member_{}", m + 1), member.total);
@@ -96,6 +129,7 @@ struct EnsembleReduce final : Node {
       step.alarm("one-member",
                  "the std needs at least 2 members: of one the reward is its score alone");
     }
+    warn_of_scales(step, numbers, result.absent);
     EnsembleScores reduced = reduce_ensemble(at::stack(scores), {op(), k(), divisor(), q()});
     result.total = std::move(reduced.rewards);
     if (result.absent.defined()) {
@@ -104,6 +138,25 @@ struct EnsembleReduce final : Node {
     }
     step[std] = Values{std::move(reduced.std), first.batch};
     step[out] = std::move(result);
+  }
+
+ private:
+  /// A Bradley-Terry score is known up to a constant: uncentred members stand where they like.
+  static void warn_of_scales(Step& step, const std::vector<std::vector<double>>& members,
+                             const at::Tensor& absent) {
+    std::vector<bool> counted(members.front().size(), true);
+    if (absent.defined()) {
+      const at::Tensor gone = absent.to(at::kCPU, at::kBool).contiguous();
+      for (std::size_t i = 0; i < counted.size(); ++i) counted[i] = !gone.data_ptr<bool>()[i];
+    }
+    const auto gap = scale_gap(members, counted);
+    if (!gap) return;
+    step.alarm("member-scales",
+               fmt::format("member means differ by {:.3g} (member {}: {:.3g}, member {}: {:.3g}), "
+                           "but a member's scores spread by {:.3g}: scores are not on one scale. "
+                           "Train the members with centring, or put shape.running behind each",
+                           gap->high_mean - gap->low_mean, gap->low + 1, gap->low_mean,
+                           gap->high + 1, gap->high_mean, gap->spread));
   }
 };
 

@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <cstddef>
+#include <optional>
+#include <vector>
 
 #include "nodes/advantage/group.h"
 
@@ -36,5 +39,17 @@ struct EnsembleScores {
 
 /// scores [M,N], M >= 1 members -> [N], computed in double. Coste et al. 2024, arXiv:2310.02743.
 EnsembleScores reduce_ensemble(const at::Tensor& scores, const EnsembleOptions& options);
+
+/// Two members whose scores are not on one scale.
+struct ScaleGap {
+  std::ptrdiff_t low = 0, high = 0;  ///< members with the lowest and the highest mean, from 0
+  double low_mean = 0, high_mean = 0;
+  double spread = 0;  ///< sample standard deviation of a member's scores, mean over the members
+};
+
+/// The widest gap between the means of members [M][N] over the rows that are counted [N], if it is
+/// wider than their scores spread; nothing for fewer than two members or rows.
+std::optional<ScaleGap> scale_gap(const std::vector<std::vector<double>>& members,
+                                  const std::vector<bool>& counted);
 
 }  // namespace rewardloom

@@ -11,6 +11,7 @@
 #include "nodes/optimize/pair_rows.h"
 #include "nodes/optimize/training_cost.h"
 #include "nodes/optimize/whole_step.h"
+#include "nodes/text/own_tokens.h"
 
 namespace rewardloom {
 
@@ -188,6 +189,7 @@ struct OptimizeRewardModel final : Node, Estimates {
     const std::int64_t n = e.pairs.count();
     for (std::int64_t i = 0; i < n; ++i) e.unit_rows.push_back({i, n + i});
     if (const Completions* const c = step[completions]) {
+      require_own_tokens(model, *c, "give a model with the tokenizer of the one that sampled");
       tables.push_back(token_rows(c->tokens, c->kinds));
       add_targets(step, *c, model.decoder().config().labels, e);
     }

@@ -64,7 +64,7 @@ struct Flip final : Node {
   Input<Rewards> rewards{this, "rewards", "verdicts from 0 to 1"};
   Optional<Rewards> parseable{this, "parseable",
                               "1 where an answer could be read; the others are never flipped"};
-  Output<Rewards> out{this, "rewards", "the noisy verdicts"};
+  Output<Rewards> out{this, "rewards", "the noisy verdicts", {.facts = {{"noisy", true}}}};
   Param<double> p{
       this, "p", 0.0, "chance that a unit's verdicts are turned round", {.min = 0, .max = 1}};
   Param<FlipUnit> unit{this, "unit", FlipUnit::prompt, "what is turned round together"};

@@ -6,6 +6,7 @@
 #include "nodes/text/head_scores.h"
 #include "nodes/text/language_model.h"
 #include "nodes/text/model_facts.h"
+#include "nodes/text/own_tokens.h"
 
 namespace rewardloom {
 
@@ -82,6 +83,7 @@ struct ModelReward final : Node, Estimates {
  private:
   TokenRows rows_of(const Completions& c, const LanguageModel& model) const {
     if (rows() == RowSource::tokens) {
+      require_own_tokens(model, c, "set rows to text: the model then reads prompt and answer");
       TokenRows own = token_rows(c.tokens, c.kinds);
       return {own.tokens.clone(), own.kinds.clone()};
     }

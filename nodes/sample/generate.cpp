@@ -110,6 +110,9 @@ struct Generate final : Node, Estimates {
       "rows decoded at once: as some end, the next take their places; 0: the placement's "
       "micro_batch, or what suits the device",
       {.min = 0}};
+  Param<bool> recorded_steps{
+      this, "recorded_steps", false,
+      "on a GPU: a step is recorded once for 128 tokens and repeated as one launch (a CUDA graph)"};
   Param<std::vector<std::string>> stop{this, "stop", std::vector<std::string>{},
                                        "texts that end an answer, besides the end token"};
   Synonyms words{this, {"rollout", "sampling", "generation", "decode", "actor rollout"}};
@@ -211,6 +214,7 @@ struct Generate final : Node, Estimates {
     o.max_tokens = max_tokens();
     o.stop_tokens = model.end_tokens();
     o.top_tokens = alternatives();
+    o.recorded = recorded_steps();
     // A micro-batch is meant for passes over whole rows; accelerators decode all at once.
     const bool on_cpu = model.decoder().device().is_cpu();
     o.batch_rows = batch_rows() > 0 ? batch_rows() : on_cpu ? step.micro_batch() : 0;

@@ -90,7 +90,8 @@ class Worker {
     std::size_t longest = 1;
     for (const auto& prompt : task_.prompts) longest = std::max(longest, prompt.size());
     session_ = task_.decoder.decode(
-        slots_, static_cast<std::int64_t>(longest) + task_.options.max_tokens - 1, parallel_);
+        slots_, static_cast<std::int64_t>(longest) + task_.options.max_tokens - 1, parallel_,
+        task_.options.recorded);
   }
 
   void refill() {

@@ -20,6 +20,8 @@ struct GenerationOptions {
   /// Rows decoded at once, 0: rows_together. As rows end, the next ones take their places. Results
   /// do not depend on it with own kernels.
   std::int64_t batch_rows = 0;
+  /// Steps of fixed shapes, recorded where the device can: Decoder::decode.
+  bool recorded = false;
   std::int64_t top_tokens = 0;  ///< most likely tokens that are kept beside each written one
 };
 

@@ -373,7 +373,7 @@ struct Transform final : Node {
   Optional<Rewards> references{this,
                                "references",
                                "instead: rewards of reference answers, matched by group id",
-                               {.dims = "R"}};
+                               {.dims = "R", .needs = {{"scorer_of", "rewards"}}}};
   Output<Rewards> out{
       this,
       "rewards",

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "nodes/text/operator_layers.h"
+#include "nodes/text/recorded_work.h"
 #include "nodes/text/weight_names.h"
 
 namespace rewardloom {
@@ -29,11 +30,12 @@ struct Rotation {
   at::Tensor sine;
 };
 
-Rotation rotation_at(const ModelConfig& config, const at::Tensor& positions) {
-  const std::vector<double> frequencies = rotary_frequencies(config);
-  const at::Tensor row =
-      at::tensor(frequencies, at::TensorOptions().dtype(at::kDouble)).to(positions.device());
-  const at::Tensor angle = positions.to(at::kDouble).unsqueeze(-1).unsqueeze(1) * row;
+at::Tensor frequencies_on(const ModelConfig& config, c10::Device device) {
+  return at::tensor(rotary_frequencies(config), at::TensorOptions().dtype(at::kDouble)).to(device);
+}
+
+Rotation rotation_at(const at::Tensor& positions, const at::Tensor& frequencies) {
+  const at::Tensor angle = positions.to(at::kDouble).unsqueeze(-1).unsqueeze(1) * frequencies;
   return {angle.cos().to(at::kFloat), angle.sin().to(at::kFloat)};
 }
 
@@ -192,7 +194,10 @@ at::Tensor embedded(const ModelConfig& c, const WeightMap& weights, const at::Te
 }
 
 Rotation rotation_of(const ModelConfig& c, const AttentionView& view) {
-  return c.positions == PositionKind::rotary ? rotation_at(c, view.positions) : Rotation();
+  if (c.positions != PositionKind::rotary) return {};
+  return rotation_at(view.positions, view.frequencies.defined()
+                                         ? view.frequencies
+                                         : frequencies_on(c, view.positions.device()));
 }
 
 at::Tensor through_block(const ModelConfig& c, const WeightMap& weights, std::int64_t index,
@@ -436,13 +441,77 @@ class RecomputingScoring final : public ScoringPass {
   std::vector<at::Tensor> inputs_;  ///< of each block, and what the last one gives
 };
 
+/// Of one token in each row at `positions` [R,1], which sees the first `keys` cached ones up to
+/// itself.
+AttentionView step_view(const ModelConfig& config, const at::Tensor& positions, std::int64_t keys) {
+  AttentionView view;
+  view.positions = positions;
+  const at::Tensor key = at::arange(keys, positions.options());
+  const at::Tensor ahead = key.view({1, 1, 1, -1}) - positions.view({-1, 1, 1, 1});
+  const at::TensorOptions options = positions.options().dtype(at::kFloat);
+  view.bias = bias_of(ahead <= 0, options);
+  if (config.sliding_window > 0) {
+    view.windowed = bias_of((ahead <= 0).logical_and(ahead > -config.sliding_window), options);
+  }
+  return view;
+}
+
+/// One step of all rows of a cache at fixed addresses, for positions below `keys`.
+class FixedStep {
+ public:
+  FixedStep(const ModelConfig& config, const WeightMap& weights, TensorCache cache,
+            std::int64_t keys)
+      : config_(config), weights_(weights), cache_(std::move(cache)), keys_(keys) {
+    const c10::Device device = cache_.keys[0].device();
+    const at::TensorOptions whole = at::TensorOptions().dtype(at::kLong).device(device);
+    tokens_ = at::zeros({cache_.keys[0].size(0), 1}, whole);
+    positions_ = at::zeros_like(tokens_);
+    if (config.positions == PositionKind::rotary) frequencies_ = frequencies_on(config, device);
+  }
+  FixedStep(const FixedStep&) = delete;  // recorded work knows where it stands
+  FixedStep& operator=(const FixedStep&) = delete;
+  std::int64_t keys() const { return keys_; }
+
+  /// Logits [R, vocab_size], valid until the next step.
+  const at::Tensor& take(const std::vector<std::int64_t>& tokens,
+                         const std::vector<std::int64_t>& positions) {
+    const c10::Device cpu(at::kCPU);
+    tokens_.copy_(indices(tokens, cpu).unsqueeze(1));
+    positions_.copy_(indices(positions, cpu).unsqueeze(1));
+    if (work_) {
+      work_->repeat();
+    } else {
+      work_ = record(tokens_.device(), [this] { run(); });
+    }
+    return logits_;
+  }
+
+ private:
+  void run() {
+    AttentionView view = step_view(config_, positions_, keys_);
+    view.frequencies = frequencies_;
+    const at::Tensor hidden = network_hidden(config_, weights_, tokens_, view, &cache_);
+    const at::Tensor logits = network_head(config_, weights_, hidden.squeeze(1));
+    if (!logits_.defined()) logits_ = at::empty_like(logits);
+    logits_.copy_(logits);
+  }
+
+  const ModelConfig& config_;
+  const WeightMap& weights_;
+  TensorCache cache_;
+  std::int64_t keys_;
+  at::Tensor tokens_, positions_, frequencies_, logits_;
+  std::unique_ptr<RecordedWork> work_;
+};
+
 class OperatorSession final : public DecodingSession {
  public:
   OperatorSession(const ModelConfig& config, const WeightMap& weights, std::int64_t slots,
-                  std::int64_t capacity)
+                  std::int64_t capacity, bool recorded)
       : config_(config),
         device_(weights.begin()->second.device()),
         capacity_(capacity),
+        recorded_(recorded),
         lengths_(slots, 0),
         row_of_slot_(slots, -1) {
     const c10::NoGradGuard no_gradient;
@@ -476,19 +545,26 @@ class OperatorSession final : public DecodingSession {
       longest = std::max(longest, position_of_row[row]);
       row_list.push_back(row);
     }
-    AttentionView view;
-    view.positions = indices(position_of_row, device_).unsqueeze(1);
-    const at::Tensor key = at::arange(longest + 1, at::TensorOptions(at::kLong).device(device_));
-    const at::Tensor ahead = key.view({1, 1, 1, -1}) - view.positions.view({-1, 1, 1, 1});
-    const at::TensorOptions options = weights_.begin()->second.options().dtype(at::kFloat);
-    view.bias = bias_of(ahead <= 0, options);
-    if (config_.sliding_window > 0) {
-      view.windowed = bias_of((ahead <= 0).logical_and(ahead > -config_.sliding_window), options);
+    const at::Tensor which = indices(row_list, device_);
+    if (recorded_) {
+      return fixed_step(longest + 1).take(token_of_row, position_of_row).index_select(0, which);
     }
-    const at::Tensor hidden = network_hidden(
-        config_, weights_, indices(token_of_row, device_).unsqueeze(1), view, &cache_);
-    return network_head(config_, weights_,
-                        hidden.squeeze(1).index_select(0, indices(row_list, device_)));
+    const at::Tensor positions = indices(position_of_row, device_).unsqueeze(1);
+    const at::Tensor hidden =
+        network_hidden(config_, weights_, indices(token_of_row, device_).unsqueeze(1),
+                       step_view(config_, positions, longest + 1), &cache_);
+    return network_head(config_, weights_, hidden.squeeze(1).index_select(0, which));
+  }
+
+  /// One that sees at least the first `keys` cached tokens: it is made anew for other rows, and
+  /// for each 128 tokens.
+  FixedStep& fixed_step(std::int64_t keys) {
+    constexpr std::int64_t stride = 128;
+    const std::int64_t rounded = std::min(capacity_, (keys + stride - 1) / stride * stride);
+    if (!step_ || step_->keys() != rounded) {
+      step_ = std::make_unique<FixedStep>(config_, weights_, cache_, rounded);
+    }
+    return *step_;
   }
 
   /// Prompts that have been read, a row of a cache for each.
@@ -572,12 +648,10 @@ class OperatorSession final : public DecodingSession {
       row_of_slot_[starts[places.size()].slot] = row;
       places.push_back(row);
     }
-    if (going_on.empty()) {
-      cache_ = begun;
-      return;
-    }
+    if (going_on.empty()) return replace_cache(begun);
     const at::Tensor where = indices(places, device_);
     const std::int64_t more = std::max<std::int64_t>(0, places.back() + 1 - rows());
+    if (more > 0) step_.reset();
     const TensorCache space = empty_cache(more);
     for (std::size_t i = 0; i < cache_.keys.size(); ++i) {
       for (const auto& [cached, added, rows_begun] :
@@ -614,13 +688,20 @@ class OperatorSession final : public DecodingSession {
       rows.push_back(row_of_slot_[slots[i]]);
       row_of_slot_[slots[i]] = static_cast<std::int64_t>(i);
     }
-    cache_ = selected(cache_, indices(rows, device_));
+    replace_cache(selected(cache_, indices(rows, device_)));
+  }
+
+  void replace_cache(TensorCache cache) {
+    step_.reset();  // first: it holds the old one
+    cache_ = std::move(cache);
   }
 
   const ModelConfig& config_;
   WeightMap weights_;
   c10::Device device_;
   std::int64_t capacity_;
+  bool recorded_;
+  std::unique_ptr<FixedStep> step_;  ///< of this cache; null: none was needed yet
   TensorCache cache_;
   std::vector<std::int64_t> lengths_;
   std::vector<std::int64_t> row_of_slot_;
@@ -643,8 +724,8 @@ std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
 
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,
                                                        const WeightMap& weights, std::int64_t slots,
-                                                       std::int64_t capacity) {
-  return std::make_unique<OperatorSession>(config, weights, slots, capacity);
+                                                       std::int64_t capacity, bool recorded) {
+  return std::make_unique<OperatorSession>(config, weights, slots, capacity, recorded);
 }
 
 }  // namespace rewardloom

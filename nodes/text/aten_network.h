@@ -21,6 +21,7 @@ struct AttentionView {
   at::Tensor positions;  ///< [N,T] int64
   at::Tensor bias;       ///< [N or 1,1,T,K] float: 0 where the key is seen, very negative elsewhere
   at::Tensor windowed;   ///< the same for layers with a sliding window; undefined: there are none
+  at::Tensor frequencies;  ///< [E/2] rotary, double, where they are on the device already
 };
 
 /// The weights in the precision of the config's passes, differentiable.
@@ -43,8 +44,11 @@ std::unique_ptr<ScoringPass> score_with_operators(const ModelConfig& config,
                                                   const WeightMap& weights,
                                                   const TokenSequences& sequences,
                                                   const std::set<std::string>& trained);
+/// `recorded`: steps of fixed shapes, recorded where the device can (recorded_work.h); results may
+/// differ from other steps by rounding.
 std::unique_ptr<DecodingSession> decode_with_operators(const ModelConfig& config,
                                                        const WeightMap& weights, std::int64_t slots,
-                                                       std::int64_t capacity);
+                                                       std::int64_t capacity,
+                                                       bool recorded = false);
 
 }  // namespace rewardloom

@@ -416,7 +416,8 @@ std::unique_ptr<ScoringPass> Decoder::score(const TokenSequences& sequences,
 }
 
 std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_t capacity,
-                                                 const ParallelCalls* parallel) const {
+                                                 const ParallelCalls* parallel,
+                                                 bool recorded) const {
   if (config_.head != HeadKind::language_model) {
     throw Failure("model-head",
                   fmt::format("{} has a score head and cannot write", config_.architecture),
@@ -437,7 +438,7 @@ std::unique_ptr<DecodingSession> Decoder::decode(std::int64_t slots, std::int64_
     return std::make_unique<KernelSession>(config_, network(false), pool_, slots, capacity,
                                            parallel);
   }
-  return decode_with_operators(config_, weights_, slots, capacity);
+  return decode_with_operators(config_, weights_, slots, capacity, recorded);
 }
 
 }  // namespace rewardloom

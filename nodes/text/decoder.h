@@ -122,9 +122,11 @@ class Decoder {
   std::unique_ptr<ScoringPass> score(const TokenSequences& sequences, bool with_gradient) const;
   /// `capacity` tokens per sequence, prompt included. `parallel`, which must outlive the session,
   /// shares the passes among threads where they run in this project's kernels; null: the caller's
-  /// thread does all. Failure `model-head` where the head scores.
+  /// thread does all. `recorded`: where LibTorch's operators run, steps are recorded as
+  /// decode_with_operators does. Failure `model-head` where the head scores.
   std::unique_ptr<DecodingSession> decode(std::int64_t slots, std::int64_t capacity,
-                                          const ParallelCalls* parallel = nullptr) const;
+                                          const ParallelCalls* parallel = nullptr,
+                                          bool recorded = false) const;
   /// Whether passes over this model's sequences run in this project's own kernels.
   bool has_own_kernels() const;
   /// Zeros under the names of the weights that are trained.

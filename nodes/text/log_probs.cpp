@@ -2,6 +2,7 @@
 #include "engine/core/step.h"
 #include "nodes/text/language_model.h"
 #include "nodes/text/model_facts.h"
+#include "nodes/text/own_tokens.h"
 #include "nodes/text/row_scores.h"
 
 namespace rewardloom {
@@ -33,6 +34,7 @@ struct TextLogProbs final : Node, Estimates {
     const bool frozen = step.connected(reference);
     const LanguageModel& model =
         frozen ? step.read<LanguageModel>(reference) : step.read<LanguageModel>(policy);
+    require_own_tokens(model, c, "give a model with the tokenizer of the one that sampled");
     const std::int64_t chunk = step.micro_batch() > 0 ? step.micro_batch() : 16;
     LogProbs out;
     out.log_probs =

@@ -3,6 +3,7 @@
 #include "nodes/text/head_scores.h"
 #include "nodes/text/language_model.h"
 #include "nodes/text/model_facts.h"
+#include "nodes/text/own_tokens.h"
 
 namespace rewardloom {
 
@@ -18,6 +19,7 @@ struct TextValues final : Node, Estimates {
   void run(Step& step) const override {
     const Completions& c = step[completions];
     const LanguageModel& model = step.read<LanguageModel>(value_model);
+    require_own_tokens(model, c, "give a model with the tokenizer of the one that sampled");
     const std::int64_t chunk = step.micro_batch() > 0 ? step.micro_batch() : 16;
     const at::Tensor scores =
         score_states(model.decoder(), token_rows(c.tokens, c.kinds), chunk,

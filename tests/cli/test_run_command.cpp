@@ -354,11 +354,15 @@ class TestRunCommand : public QObject {
     QVERIFY(say(run_folder, "nonsense\npause\n"));  // one that is none does no harm
     RunReader reader(run_folder.toStdString());
     QTRY_COMPARE_WITH_TIMEOUT(reader.events("paused").size(), 1U, 20000);
+    QTest::qWait(1000);
     const auto held = reader.last_recorded_iteration();
     QTest::qWait(500);
     QCOMPARE(reader.last_recorded_iteration(), held);
     QVERIFY(say(run_folder, "step\n"));
     QTRY_COMPARE_WITH_TIMEOUT(reader.events("paused").size(), 2U, 20000);
+    // The store is written behind the run.
+    QTRY_COMPARE_WITH_TIMEOUT(*reader.last_recorded_iteration(), *held + 1, 20000);
+    QTest::qWait(500);
     QCOMPARE(*reader.last_recorded_iteration(), *held + 1);
     QVERIFY(say(run_folder, "{\"command\": \"resume\"}\n"));
     QTRY_VERIFY_WITH_TIMEOUT(reader.last_recorded_iteration() > *held + 1, 20000);

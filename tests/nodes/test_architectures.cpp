@@ -9,6 +9,7 @@
 #include "engine/core/problem.h"
 #include "engine/io/durable_file.h"
 #include "engine/io/safetensors.h"
+#include "nodes/text/aten_network.h"
 #include "tests/nodes/model_files.h"
 #include "tests/nodes/reference_models.h"
 #include "tests/qt_test.h"
@@ -137,18 +138,13 @@ class TestArchitectures : public QObject {
     }
   }
 
-  // ---- decoding ----
-
-  void decoding_gives_what_a_whole_pass_gives_data() { add_language_models(); }
-  void decoding_gives_what_a_whole_pass_gives() {
-    QFETCH(QString, model);
-    const Decoder decoder = decoder_of(model.toStdString());
-    const auto row = sequences_of(model.toStdString()).tokens[0];
-    const double allowed = decoder.config().has_own_kernels() ? 0.0 : 5e-6;
+ private:
+  /// The session writes `row` behind its first three tokens, beside another prompt.
+  static void follow(const Decoder& decoder, const std::vector<std::int64_t>& row,
+                     DecodingSession& session, double allowed) {
     const at::Tensor whole = decoder.score(all_positions({row}), false)->logits();
-    const auto session = decoder.decode(3, static_cast<std::int64_t>(row.size()));
     const std::vector<std::int64_t> prompt(row.begin(), row.begin() + 3);
-    at::Tensor logits = session->prefill({{5, 6, 7, 8, 9, 10, 11}, prompt}, {1, 0, 1});
+    at::Tensor logits = session.prefill({{5, 6, 7, 8, 9, 10, 11}, prompt}, {1, 0, 1});
     for (std::size_t t = 3; t <= row.size(); ++t) {
       const at::Tensor want = whole[static_cast<std::int64_t>(t) - 1];
       QVERIFY(largest_difference(logits[0], want) <= allowed);
@@ -156,11 +152,47 @@ class TestArchitectures : public QObject {
       if (t == row.size()) break;
       // Slot 1 is left behind half-way, so that the cache is compacted.
       if (t < 8) {
-        logits = session->step({0, 1, 2}, {row[t], 3, row[t]});
+        logits = session.step({0, 1, 2}, {row[t], 3, row[t]});
       } else {
-        logits = session->step({0, 2}, {row[t], row[t]});
+        logits = session.step({0, 2}, {row[t], row[t]});
       }
     }
+  }
+
+ private Q_SLOTS:
+  // ---- decoding ----
+
+  void decoding_gives_what_a_whole_pass_gives_data() { add_language_models(); }
+  void decoding_gives_what_a_whole_pass_gives() {
+    QFETCH(QString, model);
+    const Decoder decoder = decoder_of(model.toStdString());
+    const auto row = sequences_of(model.toStdString()).tokens[0];
+    const auto places = static_cast<std::int64_t>(row.size());
+    follow(decoder, row, *decoder.decode(3, places),
+           decoder.config().has_own_kernels() ? 0.0 : 5e-6);
+    for (const bool recorded : {false, true}) {
+      follow(decoder, row,
+             *decode_with_operators(decoder.config(), decoder.weights(), 3, places, recorded),
+             5e-6);
+    }
+  }
+
+  void recorded_steps_see_more_as_rows_grow() {
+    Json json = {{"architectures", {"GPT2LMHeadModel"}}, {"vocab_size", 17}, {"n_embd", 16}};
+    json.update({{"n_layer", 2}, {"n_head", 2}, {"n_positions", 300}});
+    const ModelConfig config = model_config(json);
+    const Decoder decoder(config, random_weights(config, {1, 2, 3}));
+    const std::int64_t places = config.max_positions;
+    std::vector<std::int64_t> row{1, 2};
+    const auto session =
+        decode_with_operators(decoder.config(), decoder.weights(), 1, places, true);
+    at::Tensor logits = session->prefill({row}, {0});
+    while (static_cast<std::int64_t>(row.size()) < places) {
+      row.push_back(static_cast<std::int64_t>(row.size()) % 7);
+      logits = session->step({0}, {row.back()});
+    }
+    const at::Tensor whole = decoder.score({{row}, {{places - 1}}}, false)->logits()[0];
+    QVERIFY(largest_difference(logits[0], whole) < 5e-6);
   }
 
   void padding_changes_nothing_data() { add_language_models(); }

@@ -118,6 +118,22 @@ class TestEvalNodes : public QObject {
     QCOMPARE(failure("eval.best_of_n", {{"n", 2}}, {{"proxy", table}}), "nothing-to-measure");
   }
 
+  void every_group_needs_one_right_solution() {
+    const auto given = [](const std::vector<double>& right) {
+      return Tensors{{"rewards", doubles({1, 9, 2, 4, 8, 7})},
+                     {"rewards.group", ids({5, 5, 5, 6, 6, 6})},
+                     {"correct", doubles(right)}};
+    };
+    const EvaluateResult second = fire("eval.one_vs_many", {}, given({0, 1, 0, 0, 0, 1}));
+    QCOMPARE(number(second, "accuracy"), 0.5);
+    QCOMPARE(number(second, "mrr"), 0.75);
+    const Problem problem = problem_of([&] {
+      fire("eval.one_vs_many", {}, given({0, 0, 0, 1, 1, 0}));
+    });
+    QCOMPARE(problem.code, "not-one-right");
+    QVERIFY(problem.text.ends_with("group 5 has 0, group 6 has 2"));
+  }
+
   void a_random_scorer_wins_one_in_ten_and_ranks_as_the_harmonic_mean() {
     const OneVsMany out = one_vs_many(normals(8, {40000, 10}), RankTies::rejected_first);
     QVERIFY(std::abs(out.accuracy - 0.1) < 0.006);

@@ -230,8 +230,9 @@ class TestGenerate : public QObject {
     const Ids rows = grouped(3, 40);
     options.batch_rows = 120;
     const auto want = generate(decoder, prompts(), rows, options, Random({6, 6, 6}), one_by_one);
-    for (const std::int64_t slots : {1, 4, 5}) {
-      options.batch_rows = slots;
+    for (const std::int64_t slots : {1, 4, 5, -5, -120}) {
+      options.recorded = slots < 0;
+      options.batch_rows = std::abs(slots);
       const auto got = generate(decoder, prompts(), rows, options, Random({6, 6, 6}), one_by_one);
       for (std::size_t i = 0; i < rows.size(); ++i) {
         QCOMPARE(got[i].tokens, want[i].tokens);

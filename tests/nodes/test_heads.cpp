@@ -9,6 +9,7 @@
 #include "nodes/optimize/adamw.h"
 #include "nodes/text/head_scores.h"
 #include "nodes/text/language_model.h"
+#include "nodes/text/own_tokens.h"
 #include "tests/nodes/node_bench.h"
 #include "tests/nodes/reference_models.h"
 #include "tests/qt_test.h"
@@ -359,7 +360,29 @@ class TestHeads : public QObject {
     const at::Tensor got = reward("text");
     QVERIFY(std::abs(got[0].item<double>() - want("ab", "cd")) < 2e-6);
     QVERIFY(std::abs(got[1].item<double>() - want("b", "abc")) < 2e-6);
-    QVERIFY(refusal([&] { reward("tokens"); }).startsWith("token-range"));
+    QVERIFY(refusal([&] { reward("tokens"); }).startsWith("other-tokenizer"));
+  }
+
+  void ids_of_another_tokenizer_are_told_by_their_texts() {
+    const auto model = model_of("gemma2-sequence");
+    const std::vector<std::int64_t> ids = model->tokenizer().encode_answer("a", "cabbed");
+    Completions c;
+    c.tokens = at::tensor(at::ArrayRef<std::int64_t>(ids), at::kLong).unsqueeze(0);
+    c.kinds = at::full_like(c.tokens, 2, at::kChar);
+    c.prompt_text = {"a"};
+    const auto told = [&](const std::string& text) {
+      c.text = {text};
+      return refusal([&] { require_own_tokens(*model, c, "help"); });
+    };
+    QCOMPARE(told("cabbed"), QString());
+    QCOMPARE(told(" Cab-bed! and what a stop string cut off"), QString());
+    QCOMPARE(told("bbe"), QString());
+    QCOMPARE(told(""), QString());
+    const QString other = told("dabbed");
+    QVERIFY2(other.contains("row 0 was written as \"dabbed\"") && other.contains("\"cabbed\""),
+             qPrintable(other));
+    c.tokens.fill_(model->tokenizer().size());  // beyond the vocabulary
+    QVERIFY(told("cabbed").startsWith("other-tokenizer"));
   }
 };
 

@@ -77,7 +77,7 @@ class TestPhraseRewards : public QObject {
     train.fire();
     exam.fire();
     const Prompts first = exam.out<Prompts>("prompts");
-    const auto& seen = train.out<Prompts>("prompts").text;
+    const auto seen = train.out<Prompts>("prompts").text;
     const std::set<std::string> known(seen.begin(), seen.end());
     for (std::size_t i = 0; i < first.text.size(); ++i) {
       QVERIFY(!known.contains(first.text[i]));

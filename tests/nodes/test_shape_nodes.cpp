@@ -416,6 +416,31 @@ class TestShapeNodes : public QObject {
     QCOMPARE(bench.out<Values>("std").values[1].item<double>(), 0.0);
   }
 
+  void members_on_other_scales_raise_an_alarm() {
+    const auto alarms = [](std::vector<Rewards> members) {
+      Bench bench("ensemble.reduce", Json::object());
+      std::vector<Value> values;
+      for (Rewards& member : members) values.push_back(Value::of(std::move(member)));
+      bench.connect("rewards", std::move(values));
+      bench.fire();
+      return bench.context.alarms;
+    };
+    const std::vector<std::string> told{"member-scales"};
+    QVERIFY(alarms({rewards_of({0, 1, 2}), rewards_of({0.5, 1.5, 2.5})}).empty());
+    QCOMPARE(alarms({rewards_of({0, 1, 2}), rewards_of({3, 4, 5})}), told);
+    QVERIFY(alarms({rewards_of({0, 1, 2})}).empty());
+    QVERIFY(alarms({rewards_of({0}), rewards_of({9})}).empty());
+    // A row that one member could not score counts for none.
+    QVERIFY(alarms({rewards_of({0, 1, 90}, {}, {0, 0, 1}), rewards_of({0, 1, 2})}).empty());
+    const auto gap = scale_gap({{0, 1, 2}, {3, 4, 5}, {-6, -4, -2}}, {true, true, true});
+    QVERIFY(gap.has_value());
+    QCOMPARE(gap->low, std::ptrdiff_t{2});
+    QCOMPARE(gap->high, std::ptrdiff_t{1});
+    QCOMPARE(gap->low_mean, -4.0);
+    QCOMPARE(gap->high_mean, 4.0);
+    QVERIFY(std::abs(gap->spread - 4.0 / 3) < 1e-12);
+  }
+
   void ensembles_refuse_what_does_not_fit() {
     const auto code = [](const Json& params, std::vector<Value> members) {
       return problem_of([&] {
