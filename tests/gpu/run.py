@@ -5,9 +5,10 @@ usage: tests/gpu/run.py [--program FILE] [--device cuda] [--model tiny|0.5B] [--
 
 1. every saved graph, two iterations on the device: it ends well, a second run gives the same metrics to the bit, and
    the metrics of the first iteration are set beside those of the processor
-2. sampling with a random model of Qwen2.5-0.5B's shape in bfloat16: tokens a second, the share of the memory's
-   bandwidth that this is (each step reads all weights once), and the same by Hugging Face's generate with a static
-   cache where transformers is installed
+2. sampling by recorded steps (CUDA graphs) gives what launched ones give
+3. sampling with a random model of Qwen2.5-0.5B's shape in bfloat16: tokens a second, the share of the memory's
+   bandwidth that this is (each step reads all weights once), with both kinds of steps, and the same by Hugging Face's
+   generate with a static cache where transformers is installed
 
 Exit status: 0 all well, 1 something failed, 77 there is no such device and nothing was run. With --device cpu
 --model tiny the script itself can be tried anywhere."""
@@ -85,8 +86,8 @@ def saved_graphs(options, places):
     return failed
 
 
-def sampling_graph(options, batch, places):
-    shape = SHAPES[options.model]
+def sampling_graph(model, compute, recorded, batch, places):
+    shape = SHAPES[model]
     config = dict(shape, architectures=["Qwen2ForCausalLM"], model_type="qwen2", hidden_act="silu",
                   max_position_embeddings=1024, rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=True,
                   initializer_range=0.02)
@@ -98,9 +99,9 @@ def sampling_graph(options, batch, places):
     graph = {"rewardloom": 1, "name": f"sampling {batch}", "settings": {"iterations": 3, "seed": 0}, "nodes": {
         "prompts": {"type": "data.jsonl", "params": {"file": str(prompts)}},
         "model": {"type": "text.policy", "params": {"init": "random", "characters": letters, "config": config,
-                                                    "compute": "bfloat16"}},
+                                                    "compute": compute}},
         "rollout": {"type": "sample.generate", "inputs": {"policy": "model.policy", "prompts": "prompts.prompts"},
-                    "params": {"max_tokens": ANSWER}},
+                    "params": {"max_tokens": ANSWER, "recorded_steps": recorded}},
         "length": {"type": "reward.length", "inputs": {"completions": "rollout.completions"}}}}
     path = pathlib.Path(places) / f"sampling-{batch}.json"
     path.write_text(json.dumps(graph))
@@ -121,22 +122,40 @@ def sampled(run):
     return seconds, totals["rollout/tokens"], totals["rollout/response_length/max"]
 
 
+def recorded_steps_agree(options, places):
+    """Whether recorded steps sample what others do, in float32: 1 for a failure."""
+    runs = []
+    for recorded in (False, True):
+        graph = sampling_graph("tiny", "float32", recorded, 8, places)
+        runs.append(metrics_of(run_graph(options, graph, options.device, f"{places}/recorded-{recorded}", 2)))
+    distance, where = first_difference(*runs)
+    well = distance < 1e-4
+    print(f"recorded steps, float32: from others at most {distance:.1e} ({where}){'' if well else ': FAILED'}", flush=True)
+    return 0 if well else 1
+
+
+def rate(options, recorded, batch, places):
+    """Tokens a second, tokens and steps; the first firing loads and warms up: it is taken off."""
+    graph = sampling_graph(options.model, "bfloat16", recorded, batch, places)
+    short, long = (sampled(run_graph(options, graph, options.device, f"{places}/{name}-{batch}-{recorded}", iterations))
+                   for name, iterations in (("short", 1), ("long", 4)))
+    seconds, tokens, steps = (b - a for a, b in zip(short, long))
+    return tokens / seconds, steps / seconds
+
+
 def sampling(options, places):
     print(f"sampling, {options.model} in bfloat16, {PROMPT} tokens and at most {ANSWER} behind them:")
     for batch in (1, 8, 64):
-        graph = sampling_graph(options, batch, places)
-        # The first firing loads and warms up: it is taken off.
-        short = sampled(run_graph(options, graph, options.device, f"{places}/short-{batch}", 1))
-        long = sampled(run_graph(options, graph, options.device, f"{places}/long-{batch}", 4))
-        seconds, tokens, steps = (b - a for a, b in zip(short, long))
-        line = f"  batch {batch}: {tokens / seconds:,.0f} tokens a second ({tokens:.0f} tokens in {steps:.0f} steps)"
-        if options.bandwidth:
-            share = weight_bytes(SHAPES[options.model]) * steps / seconds / (options.bandwidth * 1e9)
-            line += f", {100 * share:.1f} % of {options.bandwidth:g} GB/s"
         peer = transformers_rate(options, batch)
-        if peer:
-            line += f"; transformers {peer:,.0f}, ratio {tokens / seconds / peer:.2f}"
-        print(line, flush=True)
+        for recorded in (False, True):
+            tokens, steps = rate(options, recorded, batch, places)
+            line = f"  batch {batch}, {'recorded' if recorded else 'launched'} steps: {tokens:,.0f} tokens a second"
+            if options.bandwidth:
+                share = weight_bytes(SHAPES[options.model]) * steps / (options.bandwidth * 1e9)
+                line += f", {100 * share:.1f} % of {options.bandwidth:g} GB/s"
+            if peer:
+                line += f"; transformers {peer:,.0f}, ratio {tokens / peer:.2f}"
+            print(line, flush=True)
 
 
 def transformers_rate(options, batch):
@@ -184,6 +203,7 @@ def main():
             print(f"nothing was run: {refusal}")
             return 77
         failed = saved_graphs(options, places)
+        failed += recorded_steps_agree(options, places)
         sampling(options, places)
     print(f"ran on {options.device}; {failed} failed" if failed else f"ran on {options.device}; all well")
     return 1 if failed else 0
