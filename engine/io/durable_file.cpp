@@ -33,12 +33,22 @@ std::string advice(int error) {
 
 DurableFile::DurableFile(std::filesystem::path path, Durability durability)
     : path_(std::move(path)), durability_(durability) {
+  struct stat status {};
+  const bool exists = ::stat(path_.c_str(), &status) == 0;
+  if (exists && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail(errno, "open");
+    return;
+  }
+  if (exists && std::filesystem::is_symlink(path_)) path_ = std::filesystem::canonical(path_);
   for (int attempt = 0; descriptor_ < 0; ++attempt) {
     temporary_ = path_.parent_path() /
                  fmt::format(".{}.tmp-{}-{}", path_.filename().string(), ::getpid(), attempt);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (descriptor_ < 0 && errno != EEXIST) fail(errno, "create");
   }
+  // Not every file system keeps them.
+  if (exists) static_cast<void>(::fchmod(descriptor_, status.st_mode & 07777));
 }
 
 DurableFile::~DurableFile() {
@@ -76,10 +86,12 @@ void DurableFile::write_through(std::string_view bytes) {
 
 void DurableFile::commit() {
   flush();
-  const bool synced = durability_ == Durability::synced;
+  const bool takes_its_place = !temporary_.empty();
+  const bool synced = takes_its_place && durability_ == Durability::synced;
   if (synced && ::fsync(descriptor_) != 0) fail(errno, "write");
   const int closed = ::close(std::exchange(descriptor_, -1));
   if (closed != 0) fail(errno, "write");
+  if (!takes_its_place) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno, "replace");
   temporary_.clear();
   if (synced) sync_folder(path_.parent_path());

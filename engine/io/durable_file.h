@@ -11,7 +11,9 @@ namespace rewardloom {
 /// What a committed file survives: `synced` a power cut, `buffered` the end of the process.
 enum class Durability { synced, buffered };
 
-/// Writes beside `path` and takes its place on commit(); without one it leaves nothing behind.
+/// Writes beside `path` and takes its place on commit(); without one it leaves nothing behind. A
+/// link is followed and a file's permissions are kept; what is no file (a pipe, /dev/stdout) is
+/// written as it comes.
 /// A full disk or any other fault throws Failure `write-failed` with the path and the system's
 /// reason.
 class DurableFile {

@@ -1,4 +1,9 @@
 #include "engine/io/durable_file.h"
+
+#include <sys/stat.h>
+
+#include <thread>
+
 #include "tests/io/io_test.h"
 
 using namespace rewardloom;
@@ -33,6 +38,34 @@ class TestDurableFile : public QObject {
     { DurableFile(folder / "a").write("new"); }
     QCOMPARE(read_raw(folder / "a"), std::string("old"));
     QCOMPARE(files_in(folder.path()), 1u);
+  }
+
+  void links_are_followed_and_permissions_kept() {
+    TestFolder folder;
+    write_raw(folder / "a", "old");
+    QCOMPARE(::chmod((folder / "a").c_str(), 0600), 0);
+    std::filesystem::create_symlink("a", folder / "b");
+    write_durably(folder / "b", "new");
+    QVERIFY(std::filesystem::is_symlink(folder / "b"));
+    QCOMPARE(read_raw(folder / "a"), std::string("new"));
+    using std::filesystem::perms;
+    const perms kept = std::filesystem::status(folder / "a").permissions();
+    QCOMPARE(kept, perms::owner_read | perms::owner_write);
+    QCOMPARE(files_in(folder.path()), 2u);
+  }
+
+  void what_is_no_file_is_written_as_it_stands() {
+    TestFolder folder;
+    QCOMPARE(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+    std::string heard;
+    std::thread reader([&] { heard = read_file(folder / "pipe"); });
+    write_durably(folder / "pipe", "spoken");
+    reader.join();
+    QCOMPARE(heard, std::string("spoken"));
+    QVERIFY(std::filesystem::is_fifo(folder / "pipe"));
+    QCOMPARE(failure_of([] { write_durably("/dev/full", "lost"); }).code,
+             std::string("write-failed"));
+    QVERIFY(std::filesystem::is_character_file("/dev/full"));
   }
 
   void two_writers_of_one_name_do_not_mix() {
