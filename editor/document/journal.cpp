@@ -110,8 +110,12 @@ void Journal::write() {
       } catch (const Failure& failure) {
         fault = QString::fromStdString(failure.problem().text);
       }
-      QMetaObject::invokeMethod(
-          this, [this, fault] { complain(fault); }, Qt::QueuedConnection);
+      told_.give();
+      const auto tell = [this, fault]() REWARDLOOM_TASK_SHELL {
+        told_.take();
+        complain(fault);
+      };
+      QMetaObject::invokeMethod(this, tell, Qt::QueuedConnection);
     };
     attempt(file, *bytes, Durability::buffered);
     safe_.give([attempt, bytes, path = safeOf(QString::fromStdString(file)).toStdString()] {

@@ -8,6 +8,7 @@
 
 #include "editor/document/graph_model.h"
 #include "editor/document/latest_job.h"
+#include "engine/run/handover.h"
 
 namespace rewardloom {
 
@@ -54,6 +55,7 @@ class Journal final : public QObject {
   QString file_;
   QTimer timer_;
   bool complained_ = false;
+  Handover told_;    ///< faults, through Qt's queue of events
   LatestJob safe_;   ///< of power cuts
   LatestJob quick_;  ///< gives jobs to safe_, so it ends first
 };

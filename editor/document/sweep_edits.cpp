@@ -121,11 +121,11 @@ void forEachGiving(GraphNode& node, const std::string& subgraph, const Catalogue
     visit(with);
   };
   for (const BodyDeclaration& body : type->bodies) {
-    const auto named = node.params.find(body.parameter);
-    if (named == node.params.end()) continue;
-    if (*named == subgraph) visitWith(node.params);
-    if (!named->is_array()) continue;
-    for (Json& entry : *named) {
+    // Giving adds members, which moves the others: nothing found before is used after it.
+    const Json named = node.params.value(body.parameter, Json());
+    if (named == subgraph) visitWith(node.params);
+    if (!named.is_array()) continue;
+    for (Json& entry : node.params[body.parameter]) {
       if (entry == subgraph) {
         entry = Json::object();
         entry["body"] = subgraph;

@@ -7,6 +7,7 @@
 #include "engine/cli/command_line.h"
 #include "engine/cli/terminal.h"
 #include "engine/core/registry.h"
+#include "engine/graph/json_text.h"
 #include "engine/io/durable_file.h"
 #include "engine/io/safetensors.h"
 #include "engine/run/evaluate.h"
@@ -32,11 +33,11 @@ bool is_safetensors(const std::string& file) { return file.ends_with(".safetenso
 }
 
 Json parsed(const std::string& text, const std::string& what) {
-  try {
-    return Json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    throw WrongUsage("json-syntax", fmt::format("{} is no JSON: {}", what, error.what()));
-  }
+  JsonText json = as_usage([&] { return parse_json(text, what); });
+  if (json.duplicate_keys.empty()) return std::move(json.value);
+  throw WrongUsage("duplicate-key",
+                   fmt::format("{}: the key {} is there twice", what, json.duplicate_keys.front()),
+                   "keep one of them");
 }
 
 Json object_of(const std::string& text, const std::string& what) {

@@ -149,6 +149,7 @@ std::vector<Sample> ranked_samples(const PortView& view) {
 
 std::string shown_value(const Json& value) {
   if (value.is_string()) return one_line(value.get<std::string>());
+  if (value.is_number_integer()) return value.dump();
   if (value.is_number()) return number_text(value.get<double>());
   if (value.is_array())
     return fmt::format("{} over {}", number_text(mean_of(value)), counted(value.size(), "token"));

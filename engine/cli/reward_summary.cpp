@@ -127,10 +127,13 @@ std::string groups_text(const RunOverview& run) {
     for (const HistogramRow& row : series.rows) {
       shares.push_back(share_without_signal(row.distribution));
     }
-    out += fmt::format("  {}  without signal {} → {}  {}  spread {} → {}\n",
-                       pad_right(cut_text(series.port(), 36), 36), percent(shares.front()),
-                       percent(shares.back()), sparkline(shares, 24), number_text(first.mean),
-                       number_text(last.mean));
+    out +=
+        fmt::format("  {}  without signal {} → {}  {}", pad_right(cut_text(series.port(), 36), 36),
+                    percent(shares.front()), percent(shares.back()), sparkline(shares, 24));
+    if (std::isfinite(first.mean) || std::isfinite(last.mean)) {
+      out += fmt::format("  spread {} → {}", number_text(first.mean), number_text(last.mean));
+    }
+    out += '\n';
   }
   return out.empty() ? out
                      : "\ngroups: share whose rewards are all alike, spread of the others\n" + out;

@@ -127,7 +127,7 @@ std::string heading(const RunOverview& run) {
   return out;
 }
 
-constexpr std::size_t kNumberWidth = 10;
+constexpr std::size_t kNumberWidth = 11;  // -4.064e-09 and a blank
 constexpr std::size_t kSparkWidth = 24;
 constexpr std::size_t kNameWidth = 36;
 
@@ -181,7 +181,7 @@ std::string probes_text(const std::vector<ProbeSeries>& probes) {
   if (probes.empty()) return {};
   const auto name = [](const ProbeSeries& p) { return p.port() + " " + p.probe.component; };
   const std::size_t column = name_column(probes, name);
-  constexpr std::size_t kSpreadWidth = 20;
+  constexpr std::size_t kSpreadWidth = 24;
   std::string out = "\n" + pad_right("recorded port", column) +
                     pad_left("first mean ± std", kSpreadWidth) +
                     pad_left("last mean ± std", kSpreadWidth);

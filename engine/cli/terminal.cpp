@@ -95,6 +95,22 @@ std::string one_line(std::string_view text) {
   return out;
 }
 
+std::string harmless(std::string_view text) {
+  const auto steers = [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t';
+  };
+  if (std::none_of(text.begin(), text.end(), steers)) return std::string(text);
+  std::string out;
+  for (const char c : text) {
+    if (steers(c)) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 std::string number_text(double value) {
   if (std::isfinite(value) && value == std::floor(value) && std::abs(value) < 1e6) {
     return fmt::format("{:.0f}", value == 0 ? 0.0 : value);
@@ -171,7 +187,7 @@ std::string bar(double share, std::size_t width) {
 }
 
 std::string problem_text(const Problem& problem, bool colour) {
-  std::string text = format(problem);
+  std::string text = harmless(format(problem));
   if (colour) {
     const std::size_t end = text.find(']');
     const char* const code = problem.severity == Severity::error     ? "\033[1;31m"
@@ -187,7 +203,8 @@ void print_problem(const Problem& problem) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-void print(std::string_view text) {
+void print(std::string_view given) {
+  const std::string text = harmless(given);
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (written) return;

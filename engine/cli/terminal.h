@@ -28,6 +28,10 @@ std::vector<std::string> wrapped(std::string_view text, std::size_t width);
 /// One line: line breaks and other control characters become visible escapes.
 std::string one_line(std::string_view text);
 
+/// Control characters but line breaks and tabs as visible escapes: text from graphs, programs and
+/// models must not steer a terminal.
+std::string harmless(std::string_view text);
+
 /// Four significant digits: 0.1235, 1235, 1.235e-05.
 std::string number_text(double value);
 /// "0.42 s", "12.3 s", "3:05", "2:03:05".
@@ -45,7 +49,8 @@ std::string bar(double share, std::size_t width);
 std::string problem_text(const Problem& problem, bool colour);
 /// Prints it to standard error.
 void print_problem(const Problem& problem);
-/// Writes `text` to standard output in one go. Failure `write-failed` if it cannot be written.
+/// Writes `text` to standard output in one go, control characters as `harmless` shows them.
+/// Failure `write-failed` if it cannot be written.
 void print(std::string_view text);
 
 }  // namespace rewardloom::cli

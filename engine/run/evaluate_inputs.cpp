@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -98,6 +99,31 @@ at::Tensor kinds_of(const at::Tensor& mask) {
 at::Tensor boundaries_of(const at::Tensor& mask) {
   const at::Tensor step = at::arange(mask.size(-1), at::kLong).expand_as(mask);
   return step.masked_fill(mask.to(at::kBool).logical_not(), -1);
+}
+
+/// JSON has no NaN and no infinities; outputs write them as these texts.
+std::optional<double> special_number(const Json& json) {
+  if (!json.is_string()) return std::nullopt;
+  const std::string& text = json.get_ref<const std::string&>();
+  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (text == "inf") return std::numeric_limits<double>::infinity();
+  if (text == "-inf") return -std::numeric_limits<double>::infinity();
+  return std::nullopt;
+}
+
+/// "[1,3]": the first entry of a nested list that is no number; nothing where all are.
+std::optional<std::string> first_that_is_no_number(const Json& json, const std::string& place,
+                                                   std::string& entry) {
+  if (!json.is_array()) {
+    if (json.is_number() || json.is_boolean() || special_number(json)) return std::nullopt;
+    entry = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return "[" + place + "]";
+  }
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const std::string here = fmt::format("{}{}{}", place, place.empty() ? "" : ",", i);
+    if (auto found = first_that_is_no_number(json[i], here, entry)) return found;
+  }
+  return std::nullopt;
 }
 
 class KeyResolver {
@@ -251,12 +277,25 @@ class KeyResolver {
       package.tensors[name] = entry.tensor;
       return;
     }
+    if (field.tensor) require_numbers(entry);
     const at::Tensor made = field.tensor ? tensor_from_json(*entry.json) : at::Tensor();
     if (made.defined()) {
       package.tensors[name] = made;
     } else {
       package.meta[name] = *entry.json;
     }
+  }
+
+  static void require_numbers(const Entry& entry) {
+    if (entry.json->is_object()) return;
+    std::string what;
+    const auto place = first_that_is_no_number(*entry.json, "", what);
+    if (!place) return;
+    throw Failure(
+        "bad-value",
+        fmt::format("{} holds {}{}, which is no number", entry.key, what,
+                    *place == "[]" ? "" : " at " + *place),
+        "give numbers, true and false; \"nan\", \"inf\" and \"-inf\" are texts for those");
   }
 
   static void require_fields(const Port& port) {
@@ -353,7 +392,7 @@ void collect(const Json& json, std::vector<const Json*>& leaves, std::vector<std
 
 bool only_numbers(const Json& json) {
   if (json.is_array()) return std::all_of(json.begin(), json.end(), only_numbers);
-  return json.is_number() || json.is_boolean();
+  return json.is_number() || json.is_boolean() || special_number(json).has_value();
 }
 
 }  // namespace
@@ -363,6 +402,10 @@ at::Tensor tensor_from_json(const Json& json) {
   std::vector<const Json*> leaves;
   std::vector<std::int64_t> shape;
   collect(json, leaves, shape, 0);
+  const auto number = [](const Json& leaf) {
+    if (leaf.is_boolean()) return leaf.get<bool>() ? 1.0 : 0.0;
+    return leaf.is_string() ? *special_number(leaf) : leaf.get<double>();
+  };
   const auto all = [&](auto test) { return std::all_of(leaves.begin(), leaves.end(), test); };
   const bool booleans = !leaves.empty() && all([](const Json* j) { return j->is_boolean(); });
   const bool integers =
@@ -373,7 +416,7 @@ at::Tensor tensor_from_json(const Json& json) {
     if (integers) {
       whole.push_back(leaf->get<std::int64_t>());
     } else {
-      values.push_back(leaf->is_boolean() ? (leaf->get<bool>() ? 1.0 : 0.0) : leaf->get<double>());
+      values.push_back(number(*leaf));
     }
   }
   const at::Tensor flat = integers

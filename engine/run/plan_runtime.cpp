@@ -16,6 +16,7 @@
 #include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 #include "engine/run/handover.h"
+#include "engine/run/out_of_memory.h"
 #include "engine/run/probe_rows.h"
 #include "engine/run/state_store.h"
 #include "engine/run/torch_version.h"
@@ -44,7 +45,8 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   }
 
   void metric(std::string_view name, double value) override {
-    const std::string full = fmt::format("{}/{}", settings.node, name);
+    const std::string full = fmt::format(
+        "{}/{}", settings.node, within_branches(std::string(name), owner_.scope_.branches));
     Environment& environment = owner_.environment_;
     if (environment.recorder) environment.recorder->metric(owner_.recorded_, full, value);
     if (environment.listener) environment.listener->metric(owner_.recorded_, full, value);
@@ -87,6 +89,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
       oneapi::tbb::parallel_for(std::size_t{0}, count, one, oneapi::tbb::simple_partitioner());
     });
     part.ended.take();
+    write_over_left_stack();
   }
   NamedValues run_body(std::size_t body, const BodyCall& call) override {
     return owner_.run_body(*this, body, call);
@@ -267,7 +270,10 @@ void PlanRuntime::spawn(int node) {
     ready_.push_back(node);
     std::push_heap(ready_.begin(), ready_.end(), LessUrgent(urgency_));
   }
-  group_.run([this]() REWARDLOOM_TASK_SHELL { run_spawned(take_ready()); });
+  group_.run([this]() REWARDLOOM_TASK_SHELL {
+    spawned_.take();
+    run_spawned(take_ready());
+  });
 }
 
 int PlanRuntime::take_ready() {
@@ -325,6 +331,21 @@ bool PlanRuntime::skip_dead(NodeRuntime& node) {
   return false;
 }
 
+namespace {
+
+/// What a node threw, as a failure of ours.
+Failure failure_of(const std::exception& error) {
+  if (const auto* const own = dynamic_cast<const Failure*>(&error)) return *own;
+  if (auto memory = out_of_memory(error)) return *memory;
+  if (const auto* const tensors = dynamic_cast<const c10::Error*>(&error)) {
+    return Failure("tensor-error", message_of(*tensors),
+                   "the shapes or types of its inputs do not fit each other");
+  }
+  return Failure("node-failed", error.what());
+}
+
+}  // namespace
+
 void PlanRuntime::fire(NodeRuntime& node) {
   node.end = node.ready_at;
   if (node.cached || skip_dead(node)) {
@@ -336,13 +357,8 @@ void PlanRuntime::fire(NodeRuntime& node) {
   }
   try {
     attempt(node);
-  } catch (const Failure& failure) {
-    note_failure(node, failure);
-  } catch (const c10::Error& error) {
-    note_failure(node, Failure("tensor-error", message_of(error),
-                               "the shapes or types of its inputs do not fit each other"));
   } catch (const std::exception& error) {
-    note_failure(node, Failure("node-failed", error.what()));
+    note_failure(node, failure_of(error));
   }
   release_inputs(node);
 }
@@ -483,10 +499,11 @@ void PlanRuntime::observe(NodeRuntime& node, std::size_t output, const Value& va
            {}});
     }
     if (recorder) {
-      recorder->probe(recorded_, node.settings.node, node.plan.outputs[output].name, value);
+      recorder->probe(recorded_, node.settings.node, node.plan.outputs[output].name, value,
+                      scope_.branches);
     }
   } else if (recorder && value.type() == &PortTraits<Completions>::type()) {
-    recorder->completions(value, token_text_of(node));
+    recorder->completions(value, token_text_of(node), scope_.branches);
   }
 }
 
@@ -584,9 +601,16 @@ PlanRuntime& PlanRuntime::body_runtime(NodeRuntime& node, const PlanBody& body,
   auto& runtime = bodies_[key];
   if (!runtime) {
     std::string shown = node.settings.node;
-    if (!branch.empty()) shown += "[" + branch + "]";
-    runtime = std::make_unique<PlanRuntime>(*body.plan, environment_,
-                                            RuntimeScope{node.plan.name, std::move(shown)});
+    Branches branches = scope_.branches;
+    if (!branch.empty()) {
+      shown += "[" + branch + "]";
+      std::vector<std::string> around = branches ? *branches : std::vector<std::string>{};
+      around.push_back(shown);
+      branches = std::make_shared<const std::vector<std::string>>(std::move(around));
+    }
+    runtime = std::make_unique<PlanRuntime>(
+        *body.plan, environment_,
+        RuntimeScope{node.plan.name, std::move(shown), std::move(branches)});
   }
   return *runtime;
 }

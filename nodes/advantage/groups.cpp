@@ -111,7 +111,7 @@ Groups::Groups(const at::Tensor& group, const at::Tensor& left_out, std::int64_t
     throw Failure("no-groups", "the rewards carry no group ids",
                   "take rewards from a reward node that scores sampled completions");
   }
-  if (!at::isIntegralType(group.scalar_type(), false)) {
+  if (rows > 0 && !at::isIntegralType(group.scalar_type(), false)) {
     throw Failure("bad-dtype", fmt::format("group ids are {}, but must be integers",
                                            c10::toString(group.scalar_type())));
   }

@@ -260,8 +260,35 @@ class TestCommandLine : public QObject {
     const Finished odd = program({"eval", "advantage.group", "--in", "odd.json", "--out", "-"});
     QCOMPARE(odd.status, 1);
     QVERIFY2(odd.err.contains("advantage.group"), odd.err.constData());
+    write_all(file("gap.json"), R"({"rewards": [1, null], "group": [0, 0]})");
+    const Finished gap = program({"eval", "advantage.group", "--in", "gap.json", "--out", "-"});
+    QCOMPARE(gap.status, 1);
+    QVERIFY2(gap.err.contains("rewards holds null at [1]"), gap.err.constData());
+    write_all(file("again.json"), R"({"rewards": [1, 0], "rewards": [0, 1]})");
+    const Finished again = program({"eval", "advantage.group", "--in", "again.json", "--out", "-"});
+    QCOMPARE(again.status, 2);
+    QVERIFY2(again.err.contains("the key rewards is there twice"), again.err.constData());
     write_all(file("list.json"), "[1, 2]");
     QCOMPARE(program({"eval", "advantage.group", "--in", "list.json", "--out", "-"}).status, 2);
+  }
+
+  void numbersThatJsonLacksComeBack() {
+    write_all(file("odd_numbers.json"),
+              R"({"rewards": [1, "nan"], "absent": [false, true], "group": [0, 0]})");
+    const Finished out = program({"eval", "shape.transform", "--params", R"({"mode": "raw"})",
+                                  "--in", "odd_numbers.json", "--out", "-"});
+    QVERIFY2(out.status == 0, out.err.constData());
+    QCOMPARE(Json::parse(out.out.toStdString()).at("rewards").at(0).get<double>(), 1.0);
+  }
+
+  void textsOfGraphsDoNotSteerATerminal() {
+    Json graph = {{"rewardloom", 1}};
+    graph["nodes"]["a\x1b]0;title\x07"] = {{"type", "nosuch.type"}};
+    write_all(file("steers.json"), QByteArray::fromStdString(graph.dump()));
+    const Finished out = program({"check", "steers.json"});
+    QCOMPARE(out.status, 3);
+    for (const QByteArray& text : {out.out, out.err}) QVERIFY(!text.contains('\x1b'));
+    QVERIFY2((out.out + out.err).contains("\\x1b]0;title"), out.err.constData());
   }
 
   void graphsAreDrawn() {
