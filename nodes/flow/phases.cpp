@@ -30,6 +30,7 @@ struct PhaseState {
 
 /// One entry of the list.
 struct Phase {
+  std::size_t part = 0;  ///< its place in the list
   std::string name;
   std::optional<std::int64_t> iterations;
   std::int64_t repeat = 1;
@@ -37,16 +38,20 @@ struct Phase {
   bool has_until = false;
 };
 
-std::optional<std::int64_t> count_of(const Json& entry, const char* key, const std::string& name) {
+std::optional<std::int64_t> count_of(const Json& entry, const char* key, const std::string& name,
+                                     std::int64_t least) {
   if (!entry.contains(key)) return std::nullopt;
   const Json& value = entry[key];
-  if (value.is_number_integer() && value.get<std::int64_t>() >= 1) return value.get<std::int64_t>();
-  throw Failure("bad-phase", fmt::format("phase {}: {} is {}, but must be an integer of 1 or more",
-                                         name, key, value.dump()));
+  if (value.is_number_integer() && value.get<std::int64_t>() >= least) {
+    return value.get<std::int64_t>();
+  }
+  throw Failure("bad-phase", fmt::format("phase {}: {} is {}, but must be an integer of {} or more",
+                                         name, key, value.dump(), least));
 }
 
 Phase phase_of(const Json& entry, std::size_t position) {
   Phase out;
+  out.part = position;
   const std::string fallback = fmt::format("{}", position + 1);
   if (!entry.is_object()) {
     throw Failure("bad-phase", fmt::format("phase {} is {}", fallback, entry.dump()),
@@ -61,8 +66,8 @@ Phase phase_of(const Json& entry, std::size_t position) {
     throw Failure("bad-phase", fmt::format("phase {} has an unknown entry {}", out.name, key),
                   "its entries are name, body, with, iterations, until and repeat");
   }
-  out.iterations = count_of(entry, "iterations", out.name);
-  out.repeat = count_of(entry, "repeat", out.name).value_or(1);
+  out.iterations = count_of(entry, "iterations", out.name, 0);
+  out.repeat = count_of(entry, "repeat", out.name, 1).value_or(1);
   out.has_until = entry.contains("until");
   if (out.has_until) out.until = MetricCondition::from_json(entry["until"]);
   return out;
@@ -84,9 +89,10 @@ struct Phases final : Node {
       this,
       "Exactly one phase's body runs in each iteration. A phase ends after `iterations` of "
       "them, or as soon as `until` holds for its own outputs, whichever comes first; then the "
-      "next begins. `repeat` runs the body several times per iteration. Outputs of the other "
-      "bodies are absent in that iteration: nodes that need them do not run. Metrics: phase (0, "
-      "1, ...) and phase_iteration."};
+      "next begins. A phase of 0 iterations is left out, such as one that prepares what comes from "
+      "a file. `repeat` runs the body several times per iteration. Outputs of the other bodies are "
+      "absent in that iteration: nodes that need them do not run. Metrics: phase (0, 1, ..., its "
+      "place in the list) and phase_iteration."};
 
   void run(Step& step) const override {
     const std::vector<Phase> all = parsed();
@@ -96,12 +102,11 @@ struct Phases final : Node {
                 "resume with the phases that the run began with");
     }
     const Phase& phase = all[static_cast<std::size_t>(now.phase)];
-    step.metric("phase", static_cast<double>(now.phase));
+    step.metric("phase", static_cast<double>(phase.part));
     step.metric("phase_iteration", static_cast<double>(now.done));
     NamedValues values;
     for (std::int64_t k = 0; k < phase.repeat && !step.cancelled(); ++k) {
-      values = step.run(
-          bodies, {.part = static_cast<std::size_t>(now.phase), .index = k, .of = phase.repeat});
+      values = step.run(bodies, {.part = phase.part, .index = k, .of = phase.repeat});
     }
     deliver(step, values);
     ++now.done;
@@ -113,8 +118,15 @@ struct Phases final : Node {
  private:
   std::vector<Phase> parsed() const {
     std::vector<Phase> all;
-    for (const Json& entry : phases()) all.push_back(phase_of(entry, all.size()));
-    if (all.empty()) throw Failure("bad-phase", "there are no phases", "list at least one");
+    std::size_t place = 0;
+    for (const Json& entry : phases()) {
+      Phase phase = phase_of(entry, place++);
+      if (phase.iterations != 0) all.push_back(std::move(phase));
+    }
+    if (all.empty()) {
+      throw Failure("bad-phase", "there are no phases",
+                    "list at least one, of 1 iteration or more");
+    }
     for (std::size_t i = 0; i < all.size(); ++i) {
       const bool last_stays = i + 1 == all.size() && (after() == AfterLast::stay || i == 0);
       if (all[i].iterations || all[i].has_until || last_stays) continue;

@@ -18,10 +18,15 @@ struct ImageEncoder final : Node {
   Param<std::int64_t> filters{this, "filters", 16, "of the first convolution", {.min = 1}};
   Param<std::int64_t> features{this, "features", 64, "of images and patches", {.min = 1}};
   Synonyms words{this, {"DINO", "CLIP", "vision encoder", "classifier", "features"}};
-  Doc doc{this,
-          "A small convolutional classifier: 3x3 convolution, 2x2 patches of `features` numbers, a "
-          "linear layer over all of them (the global feature), the classes. Random weights come "
-          "from (seed, node, tensor, index); optimize.classifier trains it."};
+  Doc doc{
+      this,
+      "A small convolutional classifier: 3x3 convolution, 2x2 patches of `features` numbers, a "
+      "linear layer over all of them (the global feature), the classes. Random weights come "
+      "from (seed, node, tensor, index); optimize.classifier trains it.\n"
+      "Tensors of a `model` are those of torch.nn.Conv2d and Linear, with ReLU between: "
+      "edges.weight [filters, C, 3, 3] (padding 1), patches.weight [features, filters, 2, 2] "
+      "(stride 2), global.weight [features, features H/2 W/2] over the patches as [D, H/2, W/2], "
+      "classes.weight [classes, features], and their biases."};
 
   void run(Step& step) const override {
     if (height() % 2 != 0 || width() % 2 != 0) {

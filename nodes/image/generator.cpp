@@ -26,7 +26,13 @@ struct ImageGenerator final : Node {
       "A residual multilayer perceptron v(x, sigma, class) for rectified flow, x_sigma = (1 - "
       "sigma) x0 + sigma n, v = n - x0, of `blocks` blocks of 3 hidden^2 weights. Random weights "
       "come from (seed, node, tensor, index), and the field starts as 0: every start gives noise. "
-      "With `unconditional` there is one more embedding, for no class (tensor class.none)."};
+      "With `unconditional` there is one more embedding, for no class (tensor class.none).\n"
+      "Tensors of a `model` are those of torch.nn.Linear and Embedding: h0 = in(x), c = "
+      "silu(sigma(sin and cos of sigma times 16 frequencies, exp of 0 to ln 100 in equal steps) + "
+      "class(k)), then per block i h += blocks.i.down(gelu(blocks.i.up(norm(h)) + "
+      "blocks.i.condition(c))) and v = out(norm(h)); norm is a layer norm without weights, gelu the "
+      "exact one. So in.weight [hidden, C H W], sigma.weight [hidden, 32], class.weight [classes, "
+      "hidden], blocks.0.up.weight [hidden, hidden], out.weight [C H W, hidden] and their biases."};
 
   void run(Step& step) const override {
     const auto state = step.shared(

@@ -21,19 +21,44 @@ at::Tensor Network::like_weights(const at::Tensor& values) const {
   return values.to(weights.begin()->second.options());
 }
 
+namespace {
+
+std::string names_of(const TensorMap& tensors) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors) names.push_back(name);
+  return names.empty() ? "none" : listed(names, "and");
+}
+
+}  // namespace
+
 void read_weights(TensorMap& weights, const std::string& path) {
   std::filesystem::path file = path;
   if (std::filesystem::is_directory(file)) file /= "model.safetensors";
   const Package read = read_safetensors(file);
-  for (auto& [name, tensor] : weights) {
+  for (const auto& [name, tensor] : weights) {
     const auto found = read.tensors.find(name);
-    if (found == read.tensors.end() || found->second.sizes() != tensor.sizes()) {
+    if (found == read.tensors.end()) {
+      throw Failure(
+          "bad-shape",
+          c10::str(file.string(), " has no tensor ", name, ", which the node's sizes make ",
+                   tensor.sizes(), "; it has ", names_of(read.tensors)),
+          "name its tensors as the node's documentation does, and set the node's sizes");
+    }
+    if (found->second.sizes() != tensor.sizes()) {
       throw Failure("bad-shape",
-                    c10::str(file.string(), " has no tensor ", name, " of shape ", tensor.sizes()),
+                    c10::str(file.string(), ": ", name, " is ", found->second.sizes(),
+                             ", but the node's sizes make it ", tensor.sizes()),
                     "set the node's sizes to those of the file");
     }
-    tensor = found->second.to(tensor.options()).clone();
   }
+  for (const auto& [name, tensor] : read.tensors) {
+    if (weights.contains(name)) continue;
+    throw Failure("bad-shape",
+                  c10::str(file.string(), " has a tensor ", name, " ", tensor.sizes(),
+                           " for which the node has no place; it takes ", names_of(weights)),
+                  "set the node's sizes to those of the file, or leave that tensor out of it");
+  }
+  for (auto& [name, tensor] : weights) tensor = read.tensors.at(name).to(tensor.options()).clone();
 }
 
 TensorMap gradient_leaves(const TensorMap& weights) {

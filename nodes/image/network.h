@@ -27,7 +27,8 @@ class Network : public HandleState {
 };
 
 /// Replaces every tensor by that of its name in a safetensors file, or in model.safetensors of a
-/// folder. Failure `bad-shape` naming the first tensor that is missing or has another shape.
+/// folder. Failure `bad-shape` naming the first tensor that is missing, has another shape or has no
+/// place, with what the file and the node have.
 void read_weights(TensorMap& weights, const std::string& path);
 
 /// The weights as tensors that gradients are taken by; they share the numbers.

@@ -5,8 +5,8 @@ usage: tests/bench/co_training.py [--program FILE] [--rounds 5] [--iterations 12
 
 A graph with the co-trained branch of a paper twice, from one start, neither needing the other: policy and verifier of
 graphs/17-cooper.json, generator and discriminator of graphs/39-adv-grpo.json. Prints the seconds of the iterations in
-which both branches train (the phases before are one iteration each and are taken off), their ratio, and for how much
-of the time the trace shows both at work."""
+which both branches train (the phases before are one iteration each of at most 300 updates, enough for answers that the
+verifier can learn from, and are taken off), their ratio, and for how much of the time the trace shows both at work."""
 import argparse
 import json
 import pathlib
@@ -19,12 +19,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def doubled(name, branch):
-    """The graph with this branch twice and no other, phases before it of one iteration."""
+    """The graph with this branch twice and no other, each phase before it in one iteration."""
     graph = json.loads((ROOT / "graphs" / f"{name}.json").read_text().replace('"../', f'"{ROOT}/'))
     for phase in graph["nodes"]["stage"]["params"]["phases"]:
-        for length in ("iterations", "repeat"):
-            if length in phase:
-                phase[length] = 1
+        if "iterations" in phase:
+            length = graph["parameters"].get(str(phase["iterations"]).lstrip("$"), phase["iterations"])
+            phase.update(iterations=1, repeat=min(300, length * phase.get("repeat", 1)))
     nodes = graph["subgraphs"]["race"]["nodes"]
     for other in [n for n, node in nodes.items() if node["type"] == "flow.repeat" and n != branch]:
         del nodes[other]

@@ -230,11 +230,27 @@ class TestFlow : public QObject {
     QCOMPARE(order, (std::vector<double>{0, 0, 0, 0, 1, 1, 1}));
   }
 
+  void a_phase_of_no_iterations_is_left_out() {
+    ScriptedRun run;
+    const Json phases = {{{"body", "prepare"}, {"iterations", 0}},
+                         {{"body", "first"}, {"iterations", 2}},
+                         {{"body", "none"}, {"iterations", 0}},
+                         {{"body", "last"}, {"iterations", 1}}};
+    Container node(registry_, "flow.phases", {{"phases", phases}}, {});
+    std::vector<double> order;
+    for (std::int64_t i = 0; i < 5; ++i) {
+      node.fire(run, i);
+      QCOMPARE(static_cast<double>(run.calls.back().part), run.metrics["phase"]);
+      order.push_back(run.metrics["phase"]);
+    }
+    QCOMPARE(order, (std::vector<double>{1, 1, 3, 1, 1}));
+  }
+
   void phases_that_make_no_sense_are_refused() {
     ScriptedRun run;
     for (const Json& phases :
          {Json::array(), Json{{{"body", "a"}}, {{"body", "b"}, {"iterations", 1}}},
-          Json{{{"body", "a"}, {"iterations", 0}}},
+          Json{{{"body", "a"}, {"iterations", 0}}}, Json{{{"body", "a"}, {"iterations", -1}}},
           Json{{{"body", "a"}, {"iterations", 1}, {"x", 1}}}}) {
       Container node(registry_, "flow.phases", {{"phases", phases}}, {});
       QCOMPARE(code_of([&] { node.fire(run, 0); }), std::string("bad-phase"));
