@@ -9,6 +9,7 @@
 #include "engine/cli/terminal.h"
 #include "engine/core/registry.h"
 #include "engine/graph/checker.h"
+#include "engine/run/devices.h"
 #include "engine/run/run.h"
 
 namespace rewardloom::cli {
@@ -64,6 +65,25 @@ std::string estimate_of(const std::string& file, const Registry& registry,
   return out;
 }
 
+/// A graph may be checked on a machine that lacks the devices it is made for.
+std::vector<Problem> missing_devices(const std::string& file) {
+  std::vector<Problem> problems;
+  const Document document = Document::load(file);
+  for (const auto& [node, entry] : document.placement.items()) {
+    if (!entry.is_object() || !entry.contains("device")) continue;
+    try {
+      parse_device(entry["device"].get<std::string>());
+    } catch (const Failure& failure) {
+      Problem problem = failure.problem();
+      problem.severity = Severity::warning;
+      problem.where = {file, node, "device"};
+      problem.help = "a run on this machine will refuse the graph; place the node on cpu for it";
+      problems.push_back(std::move(problem));
+    }
+  }
+  return problems;
+}
+
 int check_graphs(const CheckOptionsGiven& given) {
   if (given.estimate) prepare_process();
   const auto registry = make_registry(given.plugins);
@@ -72,7 +92,11 @@ int check_graphs(const CheckOptionsGiven& given) {
   std::string out;
   for (const std::string& graph : given.graphs) {
     const std::size_t errors_before = counts.errors;
-    for (const Problem& problem : check_file(graph, registry->catalogue()).problems) {
+    CheckResult result = check_file(graph, registry->catalogue());
+    if (result.ok()) {
+      for (Problem& missing : missing_devices(graph)) result.problems.push_back(std::move(missing));
+    }
+    for (const Problem& problem : result.problems) {
       counts.add(problem.severity);
       out += given.json
                  ? to_json(problem).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"
@@ -104,7 +128,7 @@ void add_check_command(CLI::App& app, Action& action) {
       ->add_option("--threads", given->threads,
                    "of that run: passes that are under way at once; 0 is all (default: 0)")
       ->type_name("T")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(4096));
   add_plugin_option(*command, given->plugins);
   command->footer("Exit status: 0 if no graph has an error, else 3. Warnings do not count.");
   command->callback([&action, given] { action = [given] { return check_graphs(*given); }; });

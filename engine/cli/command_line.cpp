@@ -5,11 +5,13 @@
 #include <torch/version.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 
 #include "engine/cli/app_description.h"
 #include "engine/cli/terminal.h"
 #include "engine/core/registry.h"
 #include "engine/core/version.h"
+#include "engine/run/out_of_memory.h"
 #include "nodes/all_nodes.h"
 
 namespace rewardloom::cli {
@@ -145,10 +147,17 @@ int guarded(const Action& action) {
   } catch (const WrongUsage& failure) {
     print_problem(failure.problem());
     return kWrongUsage;
+  } catch (const UnreadableGraph& failure) {
+    print_problem(failure.problem());
+    return kGraphErrors;
   } catch (const Failure& failure) {
     print_problem(failure.problem());
     return kFailed;
   } catch (const std::exception& error) {
+    if (const auto memory = out_of_memory(error)) {
+      print_problem(memory->problem());
+      return kFailed;
+    }
     print_problem({Severity::error,
                    "internal",
                    {},
@@ -167,6 +176,28 @@ void add_plugin_option(CLI::App& command, std::vector<std::string>& plugins) {
                   "a shared library with node types; may be repeated (default: none)")
       ->type_name("FILE")
       ->allow_extra_args(false);
+}
+
+std::function<std::string(const std::string&)> whole_number(std::int64_t most) {
+  return [most](const std::string& text) -> std::string {
+    if (text.starts_with("-")) return "must not be negative, but is " + text;
+    std::int64_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, value);
+    const bool number = stopped == end && !text.empty();
+    if (number && error == std::errc() && value <= most) return {};
+    const bool too_large = number && error != std::errc::invalid_argument;
+    return too_large ? fmt::format("must be at most {}, but is {}", most, text)
+                     : fmt::format("expects a whole number such as 1000, but is {}", text);
+  };
+}
+
+Document load_graph(const std::string& file) {
+  try {
+    return Document::load(file);
+  } catch (const Failure& failure) {
+    throw UnreadableGraph(failure.problem());
+  }
 }
 
 std::unique_ptr<Registry> make_registry(const std::vector<std::string>& plugins) {

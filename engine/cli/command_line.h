@@ -1,11 +1,14 @@
 // The `rewardloom` program: one add_*_command per command, each in a file of its own.
 #pragma once
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/core/problem.h"
+#include "engine/graph/document.h"
 
 namespace CLI {
 class App;
@@ -32,6 +35,12 @@ class WrongUsage : public Failure {
   using Failure::Failure;
 };
 
+/// A graph file that cannot be read, or is no graph: the program ends with kGraphErrors.
+class UnreadableGraph : public Failure {
+ public:
+  using Failure::Failure;
+};
+
 /// What the chosen command does once the command line is parsed; gives the exit status.
 using Action = std::function<int()>;
 
@@ -46,6 +55,10 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_completion_command(CLI::App& app, Action& action);
 void add_man_command(CLI::App& app, Action& action);
 
+/// What is wrong with the text of an option that takes a whole number of 0 to `most`, or nothing.
+std::function<std::string(const std::string&)> whole_number(
+    std::int64_t most = std::numeric_limits<std::int64_t>::max());
+
 /// Parses the command line and does what it says; errors go to standard error.
 int run_command_line(int argc, char** argv);
 
@@ -55,6 +68,9 @@ std::unique_ptr<Registry> make_registry(const std::vector<std::string>& plugins)
 
 /// The option --plugin FILE, which may be repeated.
 void add_plugin_option(CLI::App& command, std::vector<std::string>& plugins);
+
+/// The graph file that the user named. Throws UnreadableGraph.
+Document load_graph(const std::string& file);
 
 /// Calls `function`; a Failure of it becomes a WrongUsage.
 template <class Function>

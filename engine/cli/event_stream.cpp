@@ -195,7 +195,11 @@ void EventStream::finished(const Run& run, RunEnd end) {
     print_problem(*run.failure());
     event["problem"] = to_json(*run.failure());
   }
-  if (end != RunEnd::done) event["resume"] = how_to_resume(run);
+  if (end != RunEnd::done) {
+    const HowToResume how = how_to_resume(run);
+    event["resume"] = how.command;
+    event["resume_after"] = how.after ? Json(*how.after) : Json(nullptr);
+  }
   write(event);
 }
 

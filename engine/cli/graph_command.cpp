@@ -56,7 +56,7 @@ int draw_graph(const GraphGiven& given) {
     throw WrongUsage("usage", "there is nothing to write",
                      "give --dot FILE or --svg FILE; - is standard output");
   }
-  const Document document = as_usage([&] { return Document::load(given.graph); });
+  const Document document = load_graph(given.graph);
   const auto registry = make_registry(given.plugins);
   const std::string dot = dot_text(document, registry->catalogue());
   if (!given.dot.empty()) write_to(given.dot, dot);
@@ -79,6 +79,7 @@ void add_graph_command(CLI::App& app, Action& action) {
   command->add_option("--svg", given->svg, "writes a picture; - is standard output (default: off)")
       ->type_name("FILE");
   add_plugin_option(*command, given->plugins);
+  command->footer("Exit status: 3 if the file cannot be read as a graph.");
   command->callback([&action, given] { action = [given] { return draw_graph(*given); }; });
 }
 

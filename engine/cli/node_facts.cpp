@@ -20,6 +20,24 @@ void add_note(std::string& notes, const std::string& note) {
   if (!note.empty()) notes += (notes.empty() ? "" : "; ") + note;
 }
 
+/// What an input needs of what comes in, in words; see the facts in engine/graph/README.md.
+std::string need_text(const std::string& fact, const Json& condition) {
+  if (condition.is_object()) {
+    if (const auto bad = condition.find("not"); bad != condition.end()) {
+      return *bad == "normalised" ? "not normalised before"
+                                  : fmt::format("not {}", bad->get<std::string>());
+    }
+    if (const auto alike = condition.find("alike"); alike != condition.end()) {
+      return fmt::format("all {} or none", alike->get<std::string>());
+    }
+    if (const auto input = condition.find("scorer_of"); input != condition.end()) {
+      return fmt::format("of the reward model that scored `{}`", input->get<std::string>());
+    }
+  }
+  const std::string wanted = condition_text(condition);
+  return wanted.empty() ? fact : fmt::format("{} {}", fact, wanted);
+}
+
 }  // namespace
 
 std::string port_notes(const PortDeclaration& port) {
@@ -34,7 +52,7 @@ std::string port_notes(const PortDeclaration& port) {
     add_note(notes, "optional");
   }
   for (const auto& [fact, condition] : port.needs.items()) {
-    add_note(notes, fmt::format("{} {}", fact, condition_text(condition)));
+    add_note(notes, need_text(fact, condition));
   }
   if (!port.same_as.empty()) add_note(notes, "the handle of " + port.same_as);
   if (port.gold) add_note(notes, "gold: for measuring only");

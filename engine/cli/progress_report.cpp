@@ -145,7 +145,7 @@ void ProgressReport::hung(const Problem& problem) {
   const std::lock_guard lock(mutex_);
   erase();
   print_problem(problem);
-  line("the node does not give up, so the program ends here\n  go on: " + how_to_resume(*run_));
+  line("the node does not give up, so the program ends here\n  go on: " + resume_text(*run_));
   _exit(kFailed);
 }
 
@@ -163,7 +163,7 @@ void ProgressReport::finished(const Run& run, RunEnd end) {
   erase();
   if (run.failure()) {
     print_problem(*run.failure());
-    if (quiet_) line("  go on: " + how_to_resume(run));
+    if (quiet_) line("  go on: " + resume_text(run));
   }
   if (quiet_) return;
   metrics_.read_rewards(run.folder());

@@ -11,6 +11,7 @@
 #include "engine/graph/checker.h"
 #include "engine/graph/hash.h"
 #include "engine/graph/override.h"
+#include "engine/graph/settings.h"
 #include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 
@@ -98,7 +99,7 @@ Prepared prepare_new(const RunGiven& given) {
   run.options.seed = given.seed;
   if (given.out) run.options.parent = *given.out;
   run.options.plugins = absolute_paths(given.plugins);
-  run.document = Document::load(given.graph);
+  run.document = load_graph(given.graph);
   run.registry = make_registry(run.options.plugins);
   apply(run.document, given.sets, *run.registry);
   return run;
@@ -106,7 +107,7 @@ Prepared prepare_new(const RunGiven& given) {
 
 /// The graph that a resumed run was made of, if it is the one that the user named.
 void require_same_graph(const RunGiven& given, const Registry& registry, const RunInfo& info) {
-  Document named = Document::load(given.graph);
+  Document named = load_graph(given.graph);
   apply(named, given.sets, registry);
   const std::string hash = graph_hash(named);
   if (hash == info.graph_hash) return;
@@ -145,7 +146,10 @@ Prepared prepare_resumed(const RunGiven& given) {
   } else {
     require_same_graph(given, *run.registry, info);
   }
-  run.document = Document::load(folder / "graph.json");
+  ResumedGraph graph = as_usage([&] { return graph_to_resume(folder, resumed_iteration(named)); });
+  run.document = std::move(graph.document);
+  run.options.versions = std::move(graph.versions);
+  run.options.graph_in_file = graph.in_file;
   run.document.file = info.graph_file;
   return run;
 }
@@ -182,7 +186,11 @@ int execute(const RunGiven& given, RunReport& report) {
 
 ExitStatus status_of(const Failure& failure) {
   if (dynamic_cast<const WrongUsage*>(&failure) != nullptr) return kWrongUsage;
-  if (failure.problem().code == "bad-override") return kWrongUsage;
+  if (dynamic_cast<const UnreadableGraph*>(&failure) != nullptr) return kGraphErrors;
+  // Of --set and --break; what the checker finds comes as CheckFailed.
+  for (const char* code : {"bad-override", "bad-breakpoint", "unknown-node", "unknown-metric"}) {
+    if (failure.problem().code == code) return kWrongUsage;
+  }
   const auto& codes = check_codes();
   const bool graph = std::find(codes.begin(), codes.end(), failure.problem().code) != codes.end();
   return graph ? kGraphErrors : kFailed;
@@ -206,8 +214,9 @@ int run_graph(const RunGiven& given) {
   }
 }
 
-std::string not_negative(const std::string& text) {
-  return text.starts_with("-") ? "must not be negative, but is " + text : std::string();
+/// The most that a setting of this name may be.
+std::int64_t most_of(const char* setting) {
+  return static_cast<std::int64_t>(setting_declaration(setting)->max.value());
 }
 
 void add_what_to_run(CLI::App& command, RunGiven& given) {
@@ -223,10 +232,10 @@ void add_what_to_run(CLI::App& command, RunGiven& given) {
       .add_option("--iterations", given.iterations,
                   "how often the graph runs (default: the graph's setting)")
       ->type_name("N")
-      ->check(not_negative);
+      ->check(whole_number());
   command.add_option("--seed", given.seed, "of all random numbers (default: the graph's setting)")
       ->type_name("S")
-      ->check(not_negative);
+      ->check(whole_number());
   command
       .add_option(
           "--resume", given.resume,
@@ -246,7 +255,7 @@ void add_how_to_run(CLI::App& command, RunGiven& given) {
                   "processor threads; results do not depend on it; 0 is all (default: the graph's "
                   "setting)")
       ->type_name("T")
-      ->check(not_negative);
+      ->check(whole_number(most_of("threads")));
   command.add_option("--out", given.out, "where the run folder is made (default: runs)")
       ->type_name("DIR");
   CLI::Option* const quiet = command.add_flag(

@@ -234,7 +234,7 @@ std::string overview_text(const RunOverview& run, std::size_t width) {
   if (!slowest.empty()) out += "\ntime      " + slowest + "\n";
   if (const ProbeSeries* const probe = most_telling(run.probes)) {
     out += fmt::format("\nmore      rewardloom inspect {} --port {}\n", shown_path(run.folder),
-                       probe->port());
+                       shell_word(probe->port()));
   }
   return out;
 }

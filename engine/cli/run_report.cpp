@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "engine/io/checkpoint_files.h"
 
 namespace rewardloom::cli {
@@ -25,21 +28,36 @@ std::string to_string(RunEnd end) {
   return "failed";
 }
 
-std::string shown_path(const fs::path& path) {
-  const fs::path relative = path.lexically_proximate(fs::current_path());
-  const std::string text = relative.native().starts_with("..") ? path.string() : relative.string();
-  return text.find_first_of(" '\"()$&;*?") == std::string::npos ? text : "'" + text + "'";
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,@%+";
+  const auto plain = [&](char c) {
+    return kPlain.find(c) != std::string_view::npos || (static_cast<unsigned char>(c) & 0x80) != 0;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
-std::string how_to_resume(const Run& run) {
+std::string shown_path(const fs::path& path) {
+  const fs::path relative = path.lexically_proximate(fs::current_path());
+  return shell_word(relative.native().starts_with("..") ? path.string() : relative.string());
+}
+
+HowToResume how_to_resume(const Run& run) {
   const std::vector<CheckpointInfo> checkpoints = list_checkpoints(run.folder() / "checkpoints");
-  const std::string command = "rewardloom run --resume " + shown_path(run.folder());
-  if (checkpoints.empty()) {
-    return command +
-           " (there is no checkpoint yet, so it begins anew; the setting checkpoint_every "
-           "writes them on the way)";
-  }
-  return fmt::format("{} (goes on after iteration {})", command, checkpoints.back().iteration);
+  HowToResume how{"rewardloom run --resume " + shown_path(run.folder()), std::nullopt};
+  if (!checkpoints.empty()) how.after = checkpoints.back().iteration;
+  return how;
+}
+
+std::string resume_text(const Run& run) {
+  const HowToResume how = how_to_resume(run);
+  if (how.after) return fmt::format("{} (goes on after iteration {})", how.command, *how.after);
+  return how.command +
+         " (there is no checkpoint yet, so it begins anew; the setting checkpoint_every "
+         "writes them on the way)";
 }
 
 Ticker::Ticker(double seconds, std::function<void()> function)

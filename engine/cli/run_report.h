@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,8 +32,16 @@ class RunReport : public RunObserver {
 ExitStatus exit_status(RunEnd end);
 /// "done", "failed" or "interrupted"
 std::string to_string(RunEnd end);
-/// How to go on with a run that stopped early: a command line and what it would begin with.
-std::string how_to_resume(const Run& run);
+/// How to go on with a run that stopped early: a command line, and what it would begin with.
+struct HowToResume {
+  std::string command;
+  std::optional<std::int64_t> after;  ///< iterations that are kept; nothing: it begins anew
+};
+HowToResume how_to_resume(const Run& run);
+/// The same for people.
+std::string resume_text(const Run& run);
+/// A word of a command line, in quotes where a shell would take it apart.
+std::string shell_word(const std::string& word);
 /// The folder as the user would type it.
 std::string shown_path(const std::filesystem::path& path);
 

@@ -73,7 +73,7 @@ std::string run_summary(const Run& run, RunEnd end, const SummaryFacts& facts) {
   const std::string folder = shown_path(run.folder());
   out += "run folder:  " + folder + "\n";
   out += "look at it:  rewardloom inspect " + folder + "\n";
-  if (end != RunEnd::done) out += "go on:       " + how_to_resume(run) + "\n";
+  if (end != RunEnd::done) out += "go on:       " + resume_text(run) + "\n";
   return out;
 }
 

@@ -28,7 +28,9 @@ void Database::fail(int code, std::string_view doing) const {
     help = "another program holds the store; close it, or wait for it";
   }
   if (kind == SQLITE_NOTADB || kind == SQLITE_CORRUPT) {
-    help = "the file is damaged or no run store; choose another run folder";
+    help =
+        "the file is damaged or no run store: restore it from a copy; if it is moved away, a resumed "
+        "run goes on without what it held, with a warning";
   }
   throw Failure("run-store-failed", fmt::format("cannot {} {}: {}", doing, path_.string(), reason),
                 help);

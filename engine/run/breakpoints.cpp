@@ -37,8 +37,9 @@ std::string_view without_blanks(std::string_view text) {
                 "and !=");
 }
 
-/// A node's path without the branches of sweeps: "sweep[seed=1]/update" -> "sweep/update".
-std::string plain_path(const std::string& path) {
+}  // namespace
+
+std::string without_branches(const std::string& path) {
   if (path.find('[') == std::string::npos) return path;
   std::string plain;
   int depth = 0;
@@ -49,8 +50,6 @@ std::string plain_path(const std::string& path) {
   }
   return plain;
 }
-
-}  // namespace
 
 PauseCondition PauseCondition::parse(std::string_view text) {
   for (const auto& [sign, comparison] : kSigns) {
@@ -186,7 +185,18 @@ void Breakpoints::open() {
 
 void Breakpoints::note_metric(const std::string& name, double value) {
   const std::lock_guard lock(mutex_);
-  metrics_[plain_path(name)] = value;
+  metrics_[name] = value;
+  if (name.find('[') != std::string::npos) metrics_[without_branches(name)] = value;
+}
+
+std::vector<Breakpoint> Breakpoints::never_seen() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Breakpoint> unseen;
+  for (const Breakpoint& breakpoint : list_) {
+    if (!breakpoint.when || breakpoint.when->metric == "iteration") continue;
+    if (!metrics_.contains(breakpoint.when->metric)) unseen.push_back(breakpoint);
+  }
+  return unseen;
 }
 
 bool Breakpoints::holds(const Breakpoint& breakpoint, std::int64_t iteration) const {
@@ -235,7 +245,7 @@ std::int64_t Breakpoints::held_nanoseconds() const {
 }
 
 void Breakpoints::wait_at(const std::string& path, std::int64_t iteration) {
-  const std::string node = plain_path(path);
+  const std::string node = without_branches(path);
   std::unique_lock lock(mutex_);
   if (open_) return;
   std::string hit;

@@ -13,6 +13,9 @@
 
 namespace rewardloom {
 
+/// A path without the branches of sweeps: "sweep[seed=1]/update" -> "sweep/update".
+std::string without_branches(const std::string& path);
+
 /// "reward/accuracy > 0.9", "iteration >= 20": a metric's newest value, or the number of the
 /// iteration, against a number.
 struct PauseCondition {
@@ -69,6 +72,8 @@ class Breakpoints {
   }
   /// The breakpoint that says to pause before this iteration, as a text, or empty.
   std::string before_iteration(std::int64_t iteration);
+  /// Those whose conditions are about a metric that nobody has given yet.
+  std::vector<Breakpoint> never_seen() const;
   /// For how long nodes have been held so far, in nanoseconds; several at once count once.
   std::int64_t held_nanoseconds() const;
   void metric(const std::string& name, double value) {

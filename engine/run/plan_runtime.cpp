@@ -34,7 +34,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     settings.run_dir = owner.environment_.run_dir;
     settings.device = owner.environment_.device;
     const Json& placement = plan_node.placement;
-    if (placement.contains("device")) settings.device = parse_device(placement["device"]);
+    if (placement.contains("device")) settings.device = placed_on(placement["device"]);
     settings.micro_batch = micro_batch_of_placement(placement);
     settings.bodies = plan_node.bodies.size();
     for (const PlanOutput& output : plan_node.outputs) settings.output_names.push_back(output.name);
@@ -135,12 +135,27 @@ class PlanRuntime::NodeRuntime final : public StepContext {
   std::atomic<std::int64_t> failed_rows{0};
 
  private:
+  c10::Device placed_on(const std::string& device) const {
+    try {
+      return parse_device(device);
+    } catch (const Failure& failure) {
+      Problem problem = failure.problem();
+      problem.where = {settings.file, settings.node, ""};
+      problem.help = fmt::format("change the device of {} in the graph's placement", settings.node);
+      throw Failure(std::move(problem));
+    }
+  }
+
   void make_node() {
     try {
       node = owner_.environment_.registry.make(plan.type, plan.given);
       if (const auto* set_up = dynamic_cast<const Prepares*>(node.get())) set_up->prepare(settings);
     } catch (const Failure& failure) {
       throw failure.at({settings.file, settings.node, ""});
+    } catch (const std::exception& error) {
+      const auto memory = out_of_memory(error);
+      if (memory) throw memory->at({settings.file, settings.node, ""});
+      throw;
     }
   }
 };

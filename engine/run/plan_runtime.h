@@ -13,6 +13,7 @@
 
 #include "engine/core/step.h"
 #include "engine/graph/plan.h"
+#include "engine/run/branches.h"
 #include "engine/run/environment.h"
 #include "engine/run/handover.h"
 #include "engine/run/recorder.h"
@@ -27,6 +28,7 @@ struct RuntimeScope {
   std::string plan_prefix;  ///< what the names of the plan's nodes start with ("sweep")
   std::string
       display_prefix;  ///< what they are shown and stored under instead ("sweep[shape=par]")
+  Branches branches = {};
 };
 
 class PlanRuntime {

@@ -101,25 +101,47 @@ Json number_json(double value) {
   return std::isfinite(value) ? Json(value) : Json(std::to_string(value));
 }
 
-Json row_json(const at::Tensor& tensor, std::int64_t row, const at::Tensor& written) {
-  at::Tensor one = tensor.select(0, row).to(at::kCPU, at::kDouble).contiguous();
-  if (written.defined() && one.sizes() == written.sizes()) one = one.masked_select(written);
-  if (one.dim() == 0) return number_json(one.item<double>());
+/// Some rows of a tensor on the host: one operation for all, as a row costs a microsecond each.
+class ChosenRows {
+ public:
+  ChosenRows() = default;
+  ChosenRows(const at::Tensor& tensor, const at::Tensor& rows, at::ScalarType type)
+      : values_(tensor.index_select(0, rows.to(tensor.device())).to(at::kCPU, type).contiguous()),
+        width_(values_.numel() / rows.size(0)) {}
+  bool defined() const { return values_.defined(); }
+  bool is_column() const { return values_.dim() == 1; }
+  std::int64_t width() const { return width_; }
+  template <class T>
+  const T* row(std::size_t i) const {
+    return values_.data_ptr<T>() + static_cast<std::int64_t>(i) * width_;
+  }
+
+ private:
+  at::Tensor values_;
+  std::int64_t width_ = 0;
+};
+
+/// Row `i`: a number, or a list of those that `written` marks.
+Json row_json(const ChosenRows& rows, std::size_t i, const ChosenRows& written) {
+  const double* const data = rows.row<double>(i);
+  if (rows.is_column()) return number_json(*data);
+  const bool* const marks =
+      written.defined() && written.width() == rows.width() ? written.row<bool>(i) : nullptr;
   Json list = Json::array();
-  const double* data = one.data_ptr<double>();
-  for (std::int64_t i = 0; i < one.numel(); ++i) list.push_back(number_json(data[i]));
+  for (std::int64_t k = 0; k < rows.width(); ++k) {
+    if (marks == nullptr || marks[k]) list.push_back(number_json(data[k]));
+  }
   return list;
 }
 
-/// The ids of the tokens that `written` [T] marks, and what they say.
-void add_tokens(Json& json, const Completions& completions, const TokenText& token_text,
-                std::int64_t row, const at::Tensor& written) {
-  const at::Tensor ids =
-      completions.tokens.select(0, row).to(at::kCPU, at::kLong).masked_select(written).contiguous();
+/// The ids of the tokens that `written` marks, and what they say.
+void add_tokens(Json& json, const ChosenRows& ids, const TokenText& token_text, std::size_t i,
+                const ChosenRows& written) {
   Json tokens = Json::array();
   Json texts = Json::array();
-  for (std::int64_t i = 0; i < ids.numel(); ++i) {
-    const std::int64_t id = ids.data_ptr<std::int64_t>()[i];
+  for (std::int64_t k = 0; k < ids.width(); ++k) {
+    if (!written.row<bool>(i)[k]) continue;
+    const std::int64_t id = ids.row<std::int64_t>(i)[k];
     tokens.push_back(id);
     if (token_text) texts.push_back(printable_utf8(token_text(id)));
   }
@@ -152,7 +174,7 @@ void add_texts(Json& json, const Completions& completions, std::int64_t row) {
 
 }  // namespace
 
-std::vector<ProbeComponent> probe_components(const Value& value) {
+std::vector<ProbeComponent> probe_components(const Value& value, const Branches& branches) {
   const FieldReader fields = read(value);
   std::vector<ProbeComponent> components;
   for (const auto& [name, tensor] : fields.numbers_found) {
@@ -163,7 +185,7 @@ std::vector<ProbeComponent> probe_components(const Value& value) {
                fields.absent.size(0) == tensor.size(0)) {
       present = fields.absent.logical_not();
     }
-    components.push_back({name, tensor, present});
+    components.push_back({within_branches(name, branches), tensor, present});
   }
   if (value.type() == &PortTraits<Rewards>::type() && fields.group.defined() &&
       fields.main.defined()) {
@@ -187,48 +209,81 @@ std::string printable_utf8(std::string_view bytes) {
   return text;
 }
 
-void BatchTexts::remember(Value completions, TokenText token_text) {
-  kept_.push_back({std::move(completions), std::move(token_text)});
-  if (kept_.size() > kKept) kept_.pop_front();
+namespace {
+
+/// Unlike in each branch; as it is outside of branches.
+std::int64_t batch_id(std::int64_t batch, const std::string& branch) {
+  if (branch.empty()) return batch;
+  return static_cast<std::int64_t>(mix(static_cast<std::uint64_t>(batch), hash_name(branch)) >> 1);
 }
 
-const BatchTexts::Batch* BatchTexts::find(std::int64_t batch) const {
-  for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
-    if (it->completions.get<Completions>().batch == batch) return &*it;
+}  // namespace
+
+void BatchTexts::remember(Value completions, TokenText token_text, const Branches& branches) {
+  auto& kept = kept_[branches ? branches->back() : std::string()];
+  kept.push_back({std::move(completions), std::move(token_text)});
+  // Many branches hold less each, but never less than what one iteration may need.
+  if (kept.size() > (kept_.size() == 1 ? kKept : kKept / 2)) kept.pop_front();
+}
+
+BatchTexts::Found BatchTexts::find(std::int64_t batch, const Branches& branches) const {
+  const std::size_t depth = branches ? branches->size() : 0;
+  const auto name = [&](std::size_t d) { return d == 0 ? std::string() : (*branches)[d - 1]; };
+  for (std::size_t d = depth + 1; d-- > 0;) {
+    const auto kept = kept_.find(name(d));
+    if (kept == kept_.end()) continue;
+    for (auto it = kept->second.rbegin(); it != kept->second.rend(); ++it) {
+      if (it->completions.get<Completions>().batch != batch) continue;
+      return {&*it, batch_id(batch, name(d))};
+    }
   }
-  return nullptr;
+  return {nullptr, batch_id(batch, name(depth))};
 }
 
 std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
-                                   const RandomKey& key) {
+                                   const RandomKey& key, const Branches& branches) {
   const FieldReader fields = read(value);
   if (!fields.main.defined() || fields.main.dim() == 0 || count <= 0) return {};
-  const BatchTexts::Batch* const batch = batches.find(fields.batch);
+  const auto [batch, batch_number] = batches.find(fields.batch, branches);
   const Completions* const texts = batch ? &batch->completions.get<Completions>() : nullptr;
   const bool per_token =
       texts != nullptr && fields.main.dim() == 2 && fields.main.sizes() == texts->tokens.sizes();
   const bool tells_tokens = per_token || (texts != nullptr && texts->kinds.defined() &&
                                           value.type() == &PortTraits<Rewards>::type() &&
                                           fields.main.size(0) == texts->rows());
-  const at::Tensor policys = tells_tokens ? texts->mask().to(at::kCPU) : at::Tensor();
+  const std::vector<std::int64_t> chosen = reservoir(fields.main.size(0), count, key);
+  if (chosen.empty()) return {};
+  const at::Tensor index = at::tensor(chosen, at::dtype(at::kLong));
+  const auto rows_of = [&](const at::Tensor& tensor, at::ScalarType type) {
+    return tensor.defined() ? ChosenRows(tensor, index, type) : ChosenRows();
+  };
+  ChosenRows policys, ids, behaviour;
+  if (tells_tokens) {
+    policys = rows_of(texts->mask(), at::kBool);
+    ids = rows_of(texts->tokens, at::kLong);
+  }
+  if (per_token) behaviour = rows_of(texts->log_probs, at::kDouble);
+  const ChosenRows written = per_token ? policys : ChosenRows();
+  const ChosenRows group = rows_of(fields.group, at::kLong);
+  const ChosenRows absent = rows_of(fields.absent, at::kBool);
+  std::vector<std::pair<std::string, ChosenRows>> numbers;
+  for (const auto& [name, tensor] : fields.numbers_found) {
+    if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0)) {
+      numbers.emplace_back(within_branches(name, branches), rows_of(tensor, at::kDouble));
+    }
+  }
   std::vector<SampleRow> rows;
-  for (const std::int64_t row : reservoir(fields.main.size(0), count, key)) {
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
     Json json;
-    json["batch"] = fields.batch;
-    if (texts != nullptr) add_texts(json, *texts, row);
-    const at::Tensor written = per_token ? policys.select(0, row) : at::Tensor();
-    if (tells_tokens) add_tokens(json, *texts, batch->token_text, row, policys.select(0, row));
-    if (per_token && texts->log_probs.defined()) {
-      json["behaviour_log_probs"] = row_json(texts->log_probs, row, written);
-    }
-    if (fields.group.defined()) json["group"] = fields.group[row].item<std::int64_t>();
-    if (fields.absent.defined() && fields.absent[row].item<bool>()) json["absent"] = true;
-    for (const auto& [name, tensor] : fields.numbers_found) {
-      if (tensor.dim() > 0 && tensor.size(0) == fields.main.size(0))
-        json[name] = row_json(tensor, row, written);
-    }
+    json["batch"] = batch_number;
+    if (texts != nullptr) add_texts(json, *texts, chosen[i]);
+    if (tells_tokens) add_tokens(json, ids, batch->token_text, i, policys);
+    if (behaviour.defined()) json["behaviour_log_probs"] = row_json(behaviour, i, written);
+    if (group.defined()) json["group"] = *group.row<std::int64_t>(i);
+    if (absent.defined() && *absent.row<bool>(i)) json["absent"] = true;
+    for (const auto& [name, values] : numbers) json[name] = row_json(values, i, written);
     SampleRow sample;
-    sample.row = row;
+    sample.row = chosen[i];
     sample.data = json.dump(-1, ' ', false, Json::error_handler_t::replace);
     rows.push_back(std::move(sample));
   }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "engine/core/token_texts.h"
 #include "engine/core/value.h"
 #include "engine/io/run_rows.h"
+#include "engine/run/branches.h"
 
 namespace rewardloom {
 
@@ -22,22 +24,29 @@ struct ProbeComponent {
 
 /// The floating-point fields of a reward-like value, e.g. total, format, length, and the spread
 /// within the groups of rewards. Tokens outside the value's mask and absent rows do not count.
-std::vector<ProbeComponent> probe_components(const Value& value);
+/// Components named for nodes are called as they are within the value's branches.
+std::vector<ProbeComponent> probe_components(const Value& value, const Branches& branches = {});
 
-/// The completions that probed values belong to, by batch; the last few are remembered.
+/// The completions that probed values belong to, by branch and batch; the last few of each branch
+/// are remembered. Branches have the same batch ids, as they draw the same random numbers.
 class BatchTexts {
  public:
   struct Batch {
     Value completions;
     TokenText token_text;  ///< empty where the tokens have no texts
   };
-  void remember(Value completions, TokenText token_text = {});
-  /// That batch, or null.
-  const Batch* find(std::int64_t batch) const;
+  /// `branches` are those of the node that gave the completions.
+  void remember(Value completions, TokenText token_text = {}, const Branches& branches = {});
+  struct Found {
+    const Batch* batch = nullptr;  ///< null: not known
+    std::int64_t id = 0;           ///< of the batch among those of all branches
+  };
+  /// The batch that a node in `branches` means: its own branch's, else one from outside.
+  Found find(std::int64_t batch, const Branches& branches = {}) const;
 
  private:
   static constexpr std::size_t kKept = 16;
-  std::deque<Batch> kept_;
+  std::map<std::string, std::deque<Batch>> kept_;  ///< by innermost branch
 };
 
 /// `count` rows of the value chosen by a seeded reservoir (Vitter's algorithm R), in order of their
@@ -46,7 +55,7 @@ class BatchTexts {
 /// what the sampling policy gave them as `behaviour_log_probs`; with them, and with rewards, go the
 /// tokens' ids as `tokens` and, where known, their texts as `token_texts`.
 std::vector<SampleRow> sample_rows(const Value& value, const BatchTexts& batches, int count,
-                                   const RandomKey& key);
+                                   const RandomKey& key, const Branches& branches = {});
 
 /// Bytes as UTF-8: those that are no part of a whole character become \xNN.
 std::string printable_utf8(std::string_view bytes);

@@ -9,6 +9,7 @@
 
 #include "engine/core/port_types.h"
 #include "engine/io/histogram.h"
+#include "engine/run/out_of_memory.h"
 #include "engine/run/probe_rows.h"
 
 namespace rewardloom {
@@ -19,10 +20,12 @@ struct ProbeWork {
   std::string node;
   std::string port;
   Value value;
+  Branches branches;
 };
 struct CompletionsWork {
   Value value;
   TokenText token_text;
+  Branches branches;
 };
 struct SpanWork {
   std::int64_t iteration;
@@ -53,7 +56,10 @@ struct Recorder::Implementation {
   void write(Work& work);
   void write(const MetricRow& row);
   void write(const ProbeWork& work);
-  void write(const CompletionsWork& work) { batches.remember(work.value, work.token_text); }
+  void write_rows(const ProbeWork& work);
+  void write(const CompletionsWork& work) {
+    batches.remember(work.value, work.token_text, work.branches);
+  }
   void write(const EventRow& row) { store.add(row); }
   void write(const AlarmRow& row) { store.add(row); }
   void write(const NodeRow& row) { store.add(row); }
@@ -74,6 +80,11 @@ struct Recorder::Implementation {
   bool busy = false;
   bool commit_wanted = false;
   bool stop = false;
+  /// Whether waiting for more rows would serve nobody.
+  bool hurried() const {
+    constexpr std::size_t kMany = 1024;
+    return stop || commit_wanted || queue.size() >= kMany || 4 * droppable >= options.queue_limit;
+  }
   std::exception_ptr fault;
   std::atomic<std::uint64_t> dropped_values{0};
   std::atomic<std::uint64_t> dropped_spans{0};
@@ -85,6 +96,10 @@ void Recorder::Implementation::work_loop() {
   for (;;) {
     arrived.wait_for(lock, std::chrono::milliseconds(200),
                      [&] { return !queue.empty() || stop || commit_wanted; });
+    // Rows come in bursts: one transaction for what gathers meanwhile, instead of one for each,
+    // leaves the processors to the nodes.
+    constexpr std::chrono::milliseconds kGather(20);
+    if (!queue.empty()) arrived.wait_for(lock, kGather, [&] { return hurried(); });
     std::deque<Work> batch;
     batch.swap(queue);
     droppable = 0;
@@ -121,7 +136,23 @@ void Recorder::Implementation::write(const MetricRow& row) {
 }
 
 void Recorder::Implementation::write(const ProbeWork& work) {
-  for (const ProbeComponent& component : probe_components(work.value)) {
+  try {
+    write_rows(work);
+  } catch (const std::exception& error) {
+    const auto memory = out_of_memory(error);
+    if (!memory) throw;
+    Problem problem = memory->problem();
+    problem.where = {"", work.node, work.port};
+    problem.iteration = work.iteration;
+    problem.text = "recording this port: " + problem.text;
+    problem.help = fmt::format(
+        "lower settings.record_bins, which is {}, or settings.record_samples", options.bins);
+    throw Failure(std::move(problem));
+  }
+}
+
+void Recorder::Implementation::write_rows(const ProbeWork& work) {
+  for (const ProbeComponent& component : probe_components(work.value, work.branches)) {
     HistogramRow row{work.iteration, work.node, work.port, component.name,
                      distribution_of(component.values, component.present, options.bins)};
     if (board) {
@@ -134,7 +165,8 @@ void Recorder::Implementation::write(const ProbeWork& work) {
   const std::uint64_t stream = hash_name("samples");
   for (SampleRow& row :
        sample_rows(work.value, batches, options.samples,
-                   RandomKey{options.seed, stream, static_cast<std::uint64_t>(work.iteration)})) {
+                   RandomKey{options.seed, stream, static_cast<std::uint64_t>(work.iteration)},
+                   work.branches)) {
     row.iteration = work.iteration;
     row.node = work.node;
     row.port = work.port;
@@ -166,19 +198,22 @@ Recorder::~Recorder() {
 }
 
 void Recorder::push(Work work, bool droppable) {
+  bool wake = false;
   {
     const std::lock_guard lock(implementation_->mutex);
     if (droppable) ++implementation_->droppable;
     implementation_->queue.push_back(std::move(work));
+    wake = implementation_->queue.size() == 1 || implementation_->hurried();
   }
-  implementation_->arrived.notify_one();
+  if (wake) implementation_->arrived.notify_one();
 }
 
 void Recorder::metric(std::int64_t iteration, std::string name, double value) {
   push({MetricRow{iteration, std::move(name), value}}, false);
 }
 
-void Recorder::probe(std::int64_t iteration, std::string node, std::string port, Value value) {
+void Recorder::probe(std::int64_t iteration, std::string node, std::string port, Value value,
+                     Branches branches) {
   {
     const std::lock_guard lock(implementation_->mutex);
     if (implementation_->droppable >= implementation_->options.queue_limit) {
@@ -186,11 +221,13 @@ void Recorder::probe(std::int64_t iteration, std::string node, std::string port,
       return;
     }
   }
-  push({ProbeWork{iteration, std::move(node), std::move(port), std::move(value)}}, true);
+  push({ProbeWork{iteration, std::move(node), std::move(port), std::move(value),
+                  std::move(branches)}},
+       true);
 }
 
-void Recorder::completions(Value value, TokenText token_text) {
-  push({CompletionsWork{std::move(value), std::move(token_text)}}, false);
+void Recorder::completions(Value value, TokenText token_text, Branches branches) {
+  push({CompletionsWork{std::move(value), std::move(token_text), std::move(branches)}}, false);
 }
 
 void Recorder::event(std::int64_t iteration, std::string kind, std::string node, Json data) {

@@ -18,6 +18,7 @@
 #include "engine/io/run_store.h"
 #include "engine/io/tensorboard.h"
 #include "engine/io/trace_file.h"
+#include "engine/run/branches.h"
 
 namespace rewardloom {
 
@@ -50,10 +51,12 @@ class Recorder {
 
   void metric(std::int64_t iteration, std::string name, double value);
   /// A value that flowed through a probe; its distribution and a reservoir of its rows are kept.
-  void probe(std::int64_t iteration, std::string node, std::string port, Value value);
+  /// `branches` are those of the node.
+  void probe(std::int64_t iteration, std::string node, std::string port, Value value,
+             Branches branches = {});
   /// Rows that probes of the same batch will be shown with (prompt, completion, tokens), and what
   /// their tokens say where that is known.
-  void completions(Value value, TokenText token_text = {});
+  void completions(Value value, TokenText token_text = {}, Branches branches = {});
   void event(std::int64_t iteration, std::string kind, std::string node, Json data);
   void alarm(std::int64_t iteration, const Problem& problem);
   void node(NodeRow row);

@@ -18,6 +18,7 @@
 #include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
 #include "engine/run/handover.h"
+#include "engine/run/out_of_memory.h"
 #include "engine/run/plan_runtime.h"
 #include "engine/run/recorder.h"
 #include "engine/run/state_store.h"
@@ -74,7 +75,10 @@ struct Run::Parts {
   std::unique_ptr<Watchdog> watchdog;  // after what it asks for the time that was held
   std::unique_ptr<oneapi::tbb::task_arena> arena;
   std::unique_ptr<PlanRuntime> runtime;
-  std::vector<NodeRow> earlier_rows;  ///< of nodes before this process resumed the run
+  std::vector<NodeRow> earlier_rows;  ///< of nodes before this runtime
+  GraphVersion version;               ///< in force, without its graph
+  std::vector<GraphVersion> later;    ///< that a resumed run has yet to come to
+  bool history_lost = false;
 };
 
 Run::Run(Document document, const Registry& registry, RunOptions options, RunObserver* observer)
@@ -125,6 +129,8 @@ void Run::open_folder() {
     info_ = read_run_info(folder_);
     parts_->lock = RunFolderLock(folder_);
     restore();
+    parts_->history_lost = options_.record && first_ > 0 && !has_history(folder_);
+    take_versions();
   } else {
     info_.graph_hash = graph_hash(document_);
     info_.graph_file = document_.file.empty() ? "" : fs::absolute(document_.file).string();
@@ -133,7 +139,8 @@ void Run::open_folder() {
     info_.started = unix_seconds();
     info_.plugins = options_.plugins;
   }
-  if (options_.iterations) info_.iterations = *options_.iterations;
+  // What is complete is not undone by asking for less.
+  if (options_.iterations) info_.iterations = std::max(*options_.iterations, first_);
   info_.version = kVersion;
   info_.libtorch = kLibTorchVersion;
   info_.device = options_.device;
@@ -145,9 +152,30 @@ void Run::open_folder() {
     const std::string stem = fs::path(document_.file).stem().string();
     folder_ = make_run_folder(options_.parent, stem.empty() ? document_.name : stem);
     parts_->lock = RunFolderLock(folder_);
-    write_graph(folder_, document_, *parts_->plan);
+    keep_version({});
   }
-  if (options_.record) write_run_info(folder_, info_);
+  if (options_.record) {
+    if (!options_.resume || !options_.graph_in_file) {
+      write_graph(folder_, document_, *parts_->plan);
+    }
+    write_run_info(folder_, info_);
+  }
+}
+
+void Run::take_versions() {
+  if (options_.versions.empty()) return;
+  // A folder of an older program has none: what it began with has to be known before it changes.
+  if (options_.record && read_graph_versions(folder_).empty()) {
+    write_graph_version(folder_, options_.versions.front());
+  }
+  for (GraphVersion& version : options_.versions) {
+    if (version.from > first_) {
+      parts_->later.push_back(std::move(version));
+    } else {
+      parts_->version = {version.from, version.set, version.graph_hash, {}};
+    }
+  }
+  info_.graph_hash = parts_->version.graph_hash;
 }
 
 void Run::restore() {
@@ -227,6 +255,9 @@ RunEnd Run::execute() {
     parts_->recorder->event(first_, options_.resume ? "resume" : "start", "",
                             {{"iterations", info_.iterations}, {"threads", info_.threads}});
   }
+  tell_of_lost_history();
+  // Resuming deleted what was noted of the iterations to come, this one's change among it.
+  if (options_.resume && parts_->version.from == first_) note_set(parts_->version.set);
   if (observer_) observer_->started(*this);
   const std::int64_t every = parts_->plan->settings.at("checkpoint_every");
   RunEnd end = RunEnd::done;
@@ -236,7 +267,7 @@ RunEnd Run::execute() {
         end = RunEnd::interrupted;
         break;
       }
-      apply_pending_set();
+      apply_changes();
       run_iteration(iteration);
       const bool wanted = std::exchange(checkpoint_wanted_, false);
       const bool due = every > 0 && completed_ % every == 0;
@@ -246,7 +277,13 @@ RunEnd Run::execute() {
   } catch (const Failure& failure) {
     failure_ = failure.problem();
     end = RunEnd::failed;
+  } catch (const std::exception& error) {
+    const auto memory = out_of_memory(error);
+    if (!memory) throw;
+    failure_ = memory->problem();
+    end = RunEnd::failed;
   }
+  if (end != RunEnd::failed) tell_of_unseen_conditions();
   finish(end);
   parts_->lock = {};
   return end;
@@ -435,7 +472,30 @@ void Run::require_node(const std::string& node) {
 void Run::add_breakpoint(const std::string& text) {
   Breakpoint breakpoint = Breakpoint::parse(text);
   if (!breakpoint.node.empty()) require_node(breakpoint.node);
+  require_metric(breakpoint);
   parts_->breakpoints.add(std::move(breakpoint));
+}
+
+/// Metrics are named for the node that gives them; which a node gives is known only once it has.
+void Run::require_metric(const Breakpoint& breakpoint) {
+  if (!breakpoint.when || breakpoint.when->metric == "iteration") return;
+  const std::string metric = without_branches(breakpoint.when->metric);
+  const std::lock_guard lock(command_mutex_);
+  for (const std::string& node : node_names_) {
+    if (metric.starts_with(node + "/")) return;
+  }
+  const std::string node = metric.substr(0, metric.rfind('/'));
+  const std::vector<std::string> near = metric.find('/') == std::string::npos
+                                            ? std::vector<std::string>{}
+                                            : nearest(node, node_names_);
+  std::string help = "metrics are named NODE/NAME";
+  if (!near.empty()) {
+    help += fmt::format("; did you mean the node {}?", listed(near));
+  } else if (!breakpoint.node.empty()) {
+    help += fmt::format(", such as {}/{}", breakpoint.node, metric);
+  }
+  throw Failure("unknown-metric", fmt::format("no node of this graph gives a metric {}", metric),
+                help);
 }
 
 void Run::remove_breakpoint(const std::string& node) { parts_->breakpoints.remove(node); }
@@ -448,33 +508,132 @@ void Run::checkpoint() {
 }
 
 void Run::set(const std::string& assignment) {
-  Document changed = [&] {
+  const auto [base, pending] = [&] {
     const std::lock_guard lock(command_mutex_);
-    return replacement_ ? *replacement_ : document_;
+    return std::pair(document_, pending_sets_);
   }();
+  Document changed = base;
+  for (const std::string& earlier : pending)
+    apply_override(changed, earlier, &registry_.catalogue());
   apply_override(changed, assignment, &registry_.catalogue());
   CheckResult result = check(changed, registry_.catalogue());
   if (!result.ok()) throw CheckFailed(std::move(result.problems));
   const std::lock_guard lock(command_mutex_);
-  replacement_ = std::move(changed);
+  pending_sets_.push_back(assignment);
 }
 
-void Run::apply_pending_set() {
-  std::optional<Document> changed;
+void Run::apply_changes() {
+  std::vector<std::string> sets;
   {
     const std::lock_guard lock(command_mutex_);
-    changed.swap(replacement_);
+    sets.swap(pending_sets_);
   }
-  if (!changed) return;
-  document_ = std::move(*changed);
+  std::vector<GraphVersion>& later = parts_->later;
+  if (!later.empty() && later.front().from == completed_) {
+    GraphVersion version = std::move(later.front());
+    later.erase(later.begin());
+    version.graph.file = document_.file;
+    adopt(std::move(version.graph));
+    info_.graph_hash = version.graph_hash;
+    parts_->version = {version.from, version.set, version.graph_hash, {}};
+    note_set(version.set);
+  } else if (sets.empty()) {
+    return;
+  }
+  if (!sets.empty()) {
+    Document changed = document_;
+    for (const std::string& set : sets) apply_override(changed, set, &registry_.catalogue());
+    adopt(std::move(changed));
+    info_.graph_hash = graph_hash(document_);
+    if (options_.record) {
+      keep_version(sets);
+      change_later_versions(sets);
+      note_set(sets);
+    }
+  }
+  if (!options_.record) return;
+  // What a resumed run goes by is there before the first iteration that it concerns.
+  parts_->recorder->flush();
+  write_graph(folder_, document_, *parts_->plan);
+  write_run_info(folder_, info_);
+}
+
+/// The runtime refers to the plan: it goes first.
+void Run::adopt(Document changed) {
+  parts_->earlier_rows = node_rows();
   parts_->runtime.reset();
-  compile_plan();
-  info_.graph_hash = graph_hash(document_);
-  if (options_.record) {
-    write_graph(folder_, document_, *parts_->plan);
-    parts_->recorder->event(completed_, "set", "", {{"graph_hash", info_.graph_hash}});
+  {
+    const std::lock_guard lock(command_mutex_);
+    document_ = std::move(changed);
   }
+  compile_plan();
   parts_->runtime = std::make_unique<PlanRuntime>(*parts_->plan, parts_->environment);
+}
+
+/// Writes down the graph that holds from here on; changes before the same iteration are one.
+void Run::keep_version(std::vector<std::string> set) {
+  GraphVersion& version = parts_->version;
+  if (version.from != completed_) version.set.clear();
+  version.from = completed_;
+  version.set.insert(version.set.end(), set.begin(), set.end());
+  version.graph_hash = info_.graph_hash;
+  GraphVersion written = version;
+  written.graph = resolved_graph(document_, *parts_->plan);
+  write_graph_version(folder_, written);
+}
+
+/// A parameter that is set now stays so: the changes that the run has yet to repeat keep it.
+void Run::change_later_versions(const std::vector<std::string>& sets) {
+  for (GraphVersion& version : parts_->later) {
+    for (const std::string& set : sets) {
+      apply_override(version.graph, set, &registry_.catalogue());
+    }
+    version.graph_hash = graph_hash(version.graph);
+    write_graph_version(folder_, version);
+  }
+}
+
+void Run::note_set(const std::vector<std::string>& set) {
+  if (set.empty() || !parts_->recorder) return;
+  parts_->recorder->event(completed_, "set", "", {{"set", set}, {"graph_hash", info_.graph_hash}});
+}
+
+// ---- what a run says of itself ----
+
+void Run::tell(std::int64_t iteration, Problem problem) {
+  problem.iteration = iteration;
+  if (parts_->recorder) parts_->recorder->alarm(iteration, problem);
+  if (observer_) observer_->problem(problem);
+}
+
+void Run::tell_of_lost_history() {
+  if (!parts_->history_lost) return;
+  // Noted with the last iteration that is lost: resuming here once more must not delete it.
+  const std::int64_t last = first_ - 1;
+  parts_->recorder->event(last, "history-lost", "", {{"before", first_}});
+  tell(
+      last,
+      {Severity::warning,
+       "history-lost",
+       {(folder_ / "run.db").string(), "", ""},
+       fmt::format("holds nothing of this run: all that was recorded before iteration {} is lost",
+                   first_),
+       "the run goes on from its checkpoint; stop it and restore run.db from a copy if there is one",
+       {}});
+}
+
+void Run::tell_of_unseen_conditions() {
+  if (completed_ == first_) return;
+  for (const Breakpoint& breakpoint : parts_->breakpoints.never_seen()) {
+    tell(completed_ - 1,
+         {Severity::warning,
+          "breakpoint-unseen",
+          {document_.file, breakpoint.node, ""},
+          fmt::format("the breakpoint \"{}\" was never decided: no node gave a metric {}",
+                      breakpoint.text(), breakpoint.when->metric),
+          "rewardloom inspect lists the metrics of a run",
+          {}});
+  }
 }
 
 }  // namespace rewardloom

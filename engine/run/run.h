@@ -14,6 +14,7 @@
 #include "engine/graph/plan.h"
 #include "engine/io/run_rows.h"
 #include "engine/run/environment.h"
+#include "engine/run/graph_versions.h"
 #include "engine/run/run_folder.h"
 
 namespace rewardloom {
@@ -26,6 +27,11 @@ struct RunOptions {
   std::filesystem::path parent = "runs";  ///< where the run folder is made
   std::filesystem::path folder;           ///< resume: the run folder
   bool resume = false;
+  /// Resume: the graphs that the run has had, from graph_to_resume(), which also gives the document
+  /// for where it resumes; those of later iterations take effect there. None: the given document
+  /// holds throughout, and the folder's graph stays as it is.
+  std::vector<GraphVersion> versions;
+  bool graph_in_file = true;  ///< resume: graph.json need not be written
   bool record = true;
   double patience = 30;                  ///< seconds after which a node is called slow
   std::vector<std::string> plugins;      ///< remembered in run.json
@@ -52,6 +58,8 @@ class RunObserver : public RunListener {
   virtual void hung(const Problem& problem) = 0;
 };
 
+struct Breakpoint;
+
 class Run {
  public:
   /// Checks and compiles; opens the run folder or the one to be resumed. Throws Failure; what the
@@ -73,12 +81,13 @@ class Run {
   void step_node();  ///< one node, then wait before the next
   /// Goes on until this node is about to fire. Failure `unknown-node`.
   void run_to(const std::string& node);
-  /// See Breakpoint::parse(). Failure `bad-breakpoint`, `unknown-node`.
+  /// See Breakpoint::parse(). Failure `bad-breakpoint`, `unknown-node`, `unknown-metric`.
   void add_breakpoint(const std::string& text);
   void remove_breakpoint(const std::string& node);
   void remove_breakpoints();
   void checkpoint();  ///< write one after this iteration
-  /// "node.param=value": the graph is checked and compiled anew, state stays. Throws Failure.
+  /// "node.param=value": the graph is checked and compiled anew, state stays. Kept in the run
+  /// folder with its iteration, so that a resumed run does the same there. Throws Failure.
   void set(const std::string& assignment);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -97,11 +106,20 @@ class Run {
   void open_folder();
   void compile_plan();
   void restore();
+  void take_versions();
   bool wait_while_paused();
   void run_iteration(std::int64_t iteration);
   void write_checkpoint(std::int64_t completed);
   void finish(RunEnd end);
-  void apply_pending_set();
+  void apply_changes();
+  void adopt(Document changed);
+  void keep_version(std::vector<std::string> set);
+  void change_later_versions(const std::vector<std::string>& sets);
+  void note_set(const std::vector<std::string>& set);
+  void tell(std::int64_t iteration, Problem problem);
+  void tell_of_lost_history();
+  void tell_of_unseen_conditions();
+  void require_metric(const Breakpoint& breakpoint);
   void start_parts();
   void require_node(const std::string& node);
   bool let_nodes_go(bool any_waited);
@@ -123,7 +141,7 @@ class Run {
   bool paused_ = false;
   int steps_ = 0;
   bool checkpoint_wanted_ = false;
-  std::optional<Document> replacement_;
+  std::vector<std::string> pending_sets_;
   std::vector<std::string> node_names_;
   bool in_iteration_ = false;
 };

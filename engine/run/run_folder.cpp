@@ -13,7 +13,10 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/graph/parameters.h"
+#include "engine/graph/settings.h"
 #include "engine/io/durable_file.h"
+#include "engine/io/run_reader.h"
 
 namespace rewardloom {
 namespace fs = std::filesystem;
@@ -140,18 +143,81 @@ RunInfo read_run_info(const fs::path& folder) {
   }
 }
 
-void write_graph(const fs::path& folder, const Document& document, const Plan& plan) {
+namespace {
+
+/// Adds the parameters that the nodes of subgraphs leave to their defaults.
+class SubgraphDefaults {
+ public:
+  explicit SubgraphDefaults(Document& document) : document_(document) {}
+
+  void fill(const std::vector<GraphNode>& nodes, const Plan& plan, const std::string& prefix) {
+    for (const GraphNode& node : nodes) {
+      const std::string name = prefix + node.name;
+      if (const auto subgraph = node.subgraph()) {
+        if (Subgraph* const body = document_.subgraph(*subgraph)) enter(*body, plan, name + "/");
+        continue;
+      }
+      const int index = plan.node_index(name);
+      if (index < 0) continue;
+      for (const PlanBody& inner : plan.nodes[static_cast<std::size_t>(index)].bodies) {
+        Subgraph* const body = document_.subgraph(inner.subgraph);
+        if (body == nullptr) continue;
+        // The names of nodes in bodies: see engine/graph/README.md.
+        enter(*body, *inner.plan, name + "/");
+        enter(*body, *inner.plan, name + "/" + inner.subgraph + "/");
+      }
+    }
+  }
+
+ private:
+  void enter(Subgraph& body, const Plan& plan, const std::string& prefix) {
+    for (GraphNode& node : body.nodes) {
+      const int index = plan.node_index(prefix + node.name);
+      // What a preset fills in may differ between copies of the body.
+      const bool varies = has_substitutions(node.params.value("preset", Json()));
+      if (index < 0 || varies) continue;
+      for (const auto& [key, value] : plan.nodes[static_cast<std::size_t>(index)].params.items()) {
+        if (!node.params.contains(key)) node.params[key] = as_written(value);
+      }
+    }
+    fill(body.nodes, plan, prefix);
+  }
+
+  Document& document_;
+};
+
+}  // namespace
+
+Document resolved_graph(const Document& document, const Plan& plan) {
   Document resolved = document;
-  bool all_filled_in = true;
   for (GraphNode& node : resolved.nodes) {
     const int index = plan.node_index(node.name);
-    if (index >= 0)
-      node.params = plan.nodes[static_cast<std::size_t>(index)].params;
-    else
-      all_filled_in = false;
+    Json params = substitute(node.params, document.parameters);
+    if (index >= 0) params.update(plan.nodes[static_cast<std::size_t>(index)].params);
+    node.params = as_written(params);
   }
-  if (all_filled_in) resolved.parameters = Json::object();  // nothing reads them any more
-  resolved.save(folder / "graph.json");
+  resolved.parameters = Json::object();  // nothing reads them any more
+  resolved.settings = with_defaults(document.settings);
+  SubgraphDefaults(resolved).fill(document.nodes, plan, "");
+  return resolved;
+}
+
+void write_graph(const fs::path& folder, const Document& document, const Plan& plan) {
+  resolved_graph(document, plan).save(folder / "graph.json");
+}
+
+bool has_history(const fs::path& folder) {
+  std::error_code error;
+  const auto bytes = fs::file_size(folder / "run.db", error);
+  if (error || bytes == 0) {
+    for (const char* name : {"run.db-wal", "run.db-shm"}) fs::remove(folder / name, error);
+    return false;
+  }
+  try {
+    return RunReader(folder).last_iteration().has_value();
+  } catch (const Failure&) {
+    return true;  // Damaged: whoever opens it to write says how.
+  }
 }
 
 }  // namespace rewardloom

@@ -1,4 +1,4 @@
-// The folder of a run: graph.json, run.json, run.db, checkpoints/, models/, trace.json,
+// The folder of a run: graph.json, run.json, run.db, graphs/, checkpoints/, models/, trace.json,
 // tensorboard/.
 #pragma once
 #include <filesystem>
@@ -54,6 +54,12 @@ void write_run_info(const std::filesystem::path& folder, const RunInfo& info);
 RunInfo read_run_info(const std::filesystem::path& folder);
 
 /// The graph as run: every parameter of the graph's nodes resolved and filled in.
+Document resolved_graph(const Document& document, const Plan& plan);
+/// It as graph.json.
 void write_graph(const std::filesystem::path& folder, const Document& document, const Plan& plan);
+
+/// Whether run.db holds anything of the run so far. Where it is gone or empty, what SQLite keeps
+/// beside it is removed: it belongs to no store any more.
+bool has_history(const std::filesystem::path& folder);
 
 }  // namespace rewardloom

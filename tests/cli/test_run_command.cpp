@@ -35,6 +35,10 @@ class LiveRun {
     process_.waitForBytesWritten(1000);
   }
   void interrupt() { ::kill(static_cast<pid_t>(process_.processId()), SIGINT); }
+  void kill() {
+    process_.kill();
+    process_.waitForFinished(kPatience);
+  }
 
   /// The next event of that kind; an empty object if the stream ends before.
   Json next(const std::string& event) {
@@ -202,8 +206,13 @@ class TestRunCommand : public QObject {
              finished.err.constData());
     QVERIFY(finished.out.isEmpty());
     QVERIFY(!QDir(folder()).exists("runs/broken"));
-    const Finished missing = run({"none.json"});
-    QCOMPARE(missing.status, 3);
+    // No file, a folder, no JSON: one status, whichever command reads it.
+    write_all(file("nojson.json"), "{");
+    for (const QString& graph : {QString("none.json"), folder(), QString("nojson.json")}) {
+      QCOMPARE(run({graph}).status, 3);
+      QCOMPARE(run_program({"graph", graph, "--dot", "-"}, folder()).status, 3);
+      QCOMPARE(run_program({"check", graph}, folder()).status, 3);
+    }
     const Finished stream = run({"broken.json", "--json"});
     QCOMPARE(stream.status, 3);
     QCOMPARE(find(stream.lines(), "problem")->at("code"), Json("type-mismatch"));
@@ -265,6 +274,79 @@ class TestRunCommand : public QObject {
     const Finished other = run({"failing.json", "--resume", run_folder});
     QCOMPARE(other.status, 2);
     QVERIFY(other.err.contains("graph-changed"));
+    // Asking for less undoes nothing; a graph that was edited in the folder is not taken.
+    const Finished less = run({"--resume", run_folder, "--iterations", "2"});
+    QCOMPARE(less.status, 0);
+    QVERIFY2(!less.out.contains("of 2"), less.out.constData());
+    QByteArray graph = read_all(run_folder + "/graph.json");
+    graph.replace("\"group_size\": 4", "\"group_size\": 2");
+    write_all(run_folder + "/graph.json", graph);
+    const Finished edited = run({"--resume", run_folder});
+    QCOMPARE(edited.status, 2);
+    QVERIFY2(edited.err.contains("rollout.group_size is 2, in the run it is 4"),
+             edited.err.constData());
+  }
+
+  void aKilledRunRepeatsWhatWasSet() {
+    const QStringList arguments = {"small.json", "--iterations", "1000000", "--set",
+                                   "settings.checkpoint_every=1000"};
+    LiveRun live(arguments, folder());
+    const QString run_folder =
+        QString::fromStdString(live.next("start").at("folder").get<std::string>());
+    live.say("pause");
+    const auto at = live.next("paused").at("iteration").get<std::int64_t>();
+    live.say("set update.learning_rate=0.5");
+    QVERIFY(live.next("command").contains("command"));
+    live.say("resume");
+    for (int i = 0; i < 3; ++i) QVERIFY(live.next("metrics").contains("values"));
+    live.kill();
+    QCOMPARE(
+        run({"--quiet", "--resume", run_folder, "--iterations", QString::number(at + 4)}).status,
+        0);
+    const auto rate = RunReader(run_folder.toStdString()).metric("update/actor/lr");
+    QCOMPARE(rate.size(), static_cast<std::size_t>(at + 4));
+    for (const MetricPoint& point : rate) {
+      QCOMPARE(point.value, point.iteration < at ? 1e-3 : 0.5);
+    }
+    const auto sets = RunReader(run_folder.toStdString()).events("set");
+    QCOMPARE(sets.size(), std::size_t{1});
+    QCOMPARE(sets[0].iteration, at);
+  }
+
+  void recordedSamplesOfBranchesDoNotDependOnThreads() {
+    Json graph = Json::parse(kSmallGraph);
+    Json body = {{"parameters", {{"lr", 0.001}}}, {"nodes", graph["nodes"]}};
+    body["nodes"]["update"]["params"]["learning_rate"] = "$lr";
+    body["outputs"] = {{"metrics", "measure.metrics"}};
+    graph["subgraphs"]["b"] = body;
+    graph["nodes"] = {
+        {"s",
+         {{"type", "flow.sweep"},
+          {"params", {{"body", "b"}, {"vary", "lr"}, {"values", Json::array({0.0, 0.05})}}}}}};
+    write_all(file("sweep.json"), QByteArray::fromStdString(graph.dump()));
+    std::vector<std::vector<std::string>> seen;
+    for (const char* threads : {"1", "2"}) {
+      const auto events =
+          run({"sweep.json", "--json", "--iterations", "12", "--threads", threads}).lines();
+      RunReader reader(folder_in(events).toStdString());
+      auto& rows = seen.emplace_back();
+      std::map<std::pair<std::int64_t, std::int64_t>, std::string> text;
+      for (const SampleRow& row : reader.samples({.limit = 100000}).rows) {
+        rows.push_back(row.node + row.port + std::to_string(row.row) + row.data);
+        // One answer, whichever port shows it.
+        const Json data = Json::parse(row.data);
+        const std::string completion = data.at("completion");
+        const auto [it, is_new] =
+            text.emplace(std::pair(data.at("batch").get<std::int64_t>(), row.row), completion);
+        QCOMPARE(it->second, completion);
+      }
+      for (const std::string& name : reader.metric_names()) {
+        QVERIFY2(name.find('[') == name.rfind('['), name.c_str());
+      }
+      QVERIFY(!reader.histograms("s[lr=0.05]/check", "rewards", "check").empty());
+    }
+    QVERIFY(seen[0].size() > 100);
+    QVERIFY(seen[0] == seen[1]);
   }
 
   void aResumedRunTakesNewParameters() {
@@ -292,7 +374,10 @@ class TestRunCommand : public QObject {
     live.say("stop");
     const Json end = live.next("end");
     QCOMPARE(end.at("state"), Json("interrupted"));
-    QVERIFY(end.at("resume").get<std::string>().find("--resume") != std::string::npos);
+    const std::string resume = end.at("resume").get<std::string>();
+    QVERIFY(resume.starts_with("rewardloom run --resume "));
+    QVERIFY2(resume.find('(') == std::string::npos, resume.c_str());
+    QCOMPARE(end.at("resume_after"), end.at("completed"));
     QCOMPARE(live.status(), 130);
   }
 

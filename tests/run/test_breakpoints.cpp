@@ -61,6 +61,23 @@ class TestBreakpoints : public QObject {
     QVERIFY(breakpoints.before_iteration(3).empty());
   }
 
+  void conditions_of_metrics_that_nobody_gave_are_known() {
+    Breakpoints breakpoints;
+    breakpoints.add(Breakpoint::parse("a if a/loss > 1"));
+    breakpoints.add(Breakpoint::parse("b if s[lr=1]/b/loss > 1"));
+    breakpoints.add(Breakpoint::parse("c if iteration > 1"));
+    QCOMPARE(breakpoints.never_seen().size(), std::size_t{2});
+    breakpoints.metric("a/loss", 0.5);
+    QCOMPARE(breakpoints.never_seen().size(), std::size_t{1});
+    // A branch may be named, or all of them be meant.
+    breakpoints.metric("s[lr=1]/b/loss", 0.5);
+    QVERIFY(breakpoints.never_seen().empty());
+    breakpoints.add(Breakpoint::parse("if s/b/loss > 0.6"));
+    QVERIFY(breakpoints.before_iteration(0).empty());
+    breakpoints.metric("s[lr=2]/b/loss", 0.7);
+    QVERIFY(!breakpoints.before_iteration(1).empty());
+  }
+
   void nodes_are_held_stepped_and_let_go() {
     Breakpoints breakpoints;
     Log log;

@@ -78,6 +78,53 @@ class TestProbeRows : public QObject {
     QVERIFY(!Json::parse(unknown[0].data).contains("tokens"));
   }
 
+  void branches_with_one_batch_id_keep_their_own_texts() {
+    const auto branch = [](std::vector<std::string> names) {
+      return std::make_shared<const std::vector<std::string>>(std::move(names));
+    };
+    const Branches one = branch({"s[lr=0]"});
+    const Branches two = branch({"s[lr=1]"});
+    const Branches deep = branch({"s[lr=1]", "s[lr=1]/t[seed=0]"});
+    BatchTexts texts;
+    Completions other = answers();
+    other.text = {"w", "x", "y", "z"};
+    texts.remember(Value::of(answers()), {}, one);
+    texts.remember(Value::of(std::move(other)), {}, two);
+    Rewards rewards;
+    rewards.total = torch::arange(4, torch::kFloat);
+    rewards.components = {{"s[lr=1]/check", rewards.total}};
+    rewards.batch = 77;
+    const Value value = Value::of(std::move(rewards));
+    const auto first_of = [&](const Branches& branches) {
+      return Json::parse(sample_rows(value, texts, 4, RandomKey{1, 2, 3}, branches)[0].data);
+    };
+    const Json in_one = first_of(one);
+    const Json in_two = first_of(two);
+    QCOMPARE(in_one.at("completion"), Json("a"));
+    QCOMPARE(in_two.at("completion"), Json("w"));
+    QVERIFY(in_one.at("batch") != in_two.at("batch"));
+    // What comes from around a branch is the same batch within it.
+    QCOMPARE(first_of(deep).at("completion"), Json("w"));
+    QCOMPARE(first_of(deep).at("batch"), in_two.at("batch"));
+    // Outside of the branches their texts are unknown.
+    QVERIFY(!first_of({}).contains("completion"));
+    QCOMPARE(first_of({}).at("batch"), Json(77));
+    // Components are called as within the branch.
+    QVERIFY(in_two.contains("check"));
+    QVERIFY(named(probe_components(value, two), "check") != nullptr);
+    QCOMPARE(within_branches("s[lr=1]/t[seed=0]/clip/loss", deep), std::string("clip/loss"));
+  }
+
+  void one_branch_does_not_push_out_the_texts_of_another() {
+    const auto branch = [](int i) {
+      return std::make_shared<const std::vector<std::string>>(
+          std::vector<std::string>{"s[n=" + std::to_string(i) + "]"});
+    };
+    BatchTexts texts;
+    for (int i = 0; i < 40; ++i) texts.remember(Value::of(answers()), {}, branch(i));
+    for (int i = 0; i < 40; ++i) QVERIFY(texts.find(77, branch(i)).batch != nullptr);
+  }
+
   void token_texts_are_what_each_token_says() {
     BatchTexts texts;
     // A character of three bytes in two tokens, as byte pairs may cut it.
