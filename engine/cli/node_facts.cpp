@@ -24,7 +24,7 @@ void add_note(std::string& notes, const std::string& note) {
 std::string need_text(const std::string& fact, const Json& condition) {
   if (condition.is_object()) {
     if (const auto bad = condition.find("not"); bad != condition.end()) {
-      return *bad == "normalised" ? "not normalised before"
+      return *bad == "normalised" ? "not normalised twice"
                                   : fmt::format("not {}", bad->get<std::string>());
     }
     if (const auto alike = condition.find("alike"); alike != condition.end()) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
+#include <limits>
 
 #include "engine/core/problem.h"
 
@@ -145,6 +147,21 @@ bool has_kind(ParameterKind kind, const Json& value) {
   return false;
 }
 
+/// Whole numbers are held in 64 bits with a sign; JSON has larger ones.
+std::optional<std::string> width_fault(const Json& value) {
+  using Limits = std::numeric_limits<std::int64_t>;
+  const bool above = value.is_number_unsigned()
+                         ? value.get<std::uint64_t>() > static_cast<std::uint64_t>(Limits::max())
+                         : value.is_number_float() && value.get<double>() >= 0x1p63;
+  if (above) {
+    return fmt::format("{} is above {}, the largest whole number", value.dump(), Limits::max());
+  }
+  if (value.is_number_float() && value.get<double>() < -0x1p63) {
+    return fmt::format("{} is below {}, the smallest whole number", value.dump(), Limits::min());
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> range_fault(const ParameterDeclaration& p, const Json& value) {
   const double number = value.get<double>();
   const std::string shown = value.dump();
@@ -195,6 +212,9 @@ std::optional<Fault> find_fault(const ParameterDeclaration& p, const Json& value
   }
   if (p.kind == ParameterKind::integer || p.kind == ParameterKind::number) {
     if (auto text = range_fault(p, value)) return Fault{"param-range", *text};
+    if (p.kind == ParameterKind::integer) {
+      if (auto text = width_fault(value)) return Fault{"param-range", *text};
+    }
   }
   if (p.kind == ParameterKind::list) {
     for (const Json& item : value) {
@@ -203,6 +223,8 @@ std::optional<Fault> find_fault(const ParameterDeclaration& p, const Json& value
                      fmt::format("expects a list of which every item is {}, but holds {}",
                                  article_kind(p.element), item.dump())};
       }
+      if (p.element != ParameterKind::integer) continue;
+      if (auto text = width_fault(item)) return Fault{"param-range", *text};
     }
   }
   return std::nullopt;

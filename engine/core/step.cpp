@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "engine/core/graph_paths.h"
+
 namespace rewardloom {
 
 void Step::fail(std::string code, std::string text, std::string help) const {
@@ -23,10 +25,8 @@ void Step::refuse_handle(const HandleState* state, const std::string& wanted) co
 }
 
 std::string path_from(const std::string& graph_file, const std::string& given) {
-  namespace fs = std::filesystem;
-  if (fs::path(given).is_absolute()) return given;
-  const fs::path beside = fs::path(graph_file).parent_path() / given;
-  return fs::exists(beside) ? beside.string() : given;
+  if (std::filesystem::path(given).is_absolute()) return given;
+  return beside_graph(graph_file, given).value_or(given);
 }
 
 std::string Step::path(const std::string& given) const { return path_from(settings_.file, given); }

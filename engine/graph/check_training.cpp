@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "engine/graph/graph_checks.h"
@@ -277,10 +278,70 @@ void check_rules(const CheckedGraph& checked) {
       for (const auto& [name, condition] : rule.require.items()) {
         if (place.empty() && !holds(node, name, condition)) place = name;
       }
-      checked.report(node, place, "options", rule.text, rule.help);
+      std::string text = rule.text;
+      std::string help = rule.help;
+      const Json& condition = rule.require.value(place, Json());
+      if (condition.is_object() && condition.contains("entries")) {
+        const Json& value = effective_parameter(*node.type, *node.params, place);
+        if (const auto fault = entry_fault(value, condition)) {
+          text = fmt::format("{}: {}", rule.text, fault->text);
+          if (!fault->help.empty()) help = fault->help;
+        }
+      }
+      checked.report(node, place, "options", std::move(text), std::move(help));
     }
   }
 }
+
+namespace {
+
+struct PlacementFault {
+  const char* code;
+  std::string text;
+  std::string help;
+};
+
+/// "cpu" or "cuda:1": a kind of device and perhaps its number.
+std::optional<PlacementFault> device_fault(const Json& value) {
+  static const std::vector<std::string> kinds = {"cpu", "cuda", "hip", "xpu",
+                                                 "mps", "xla",  "hpu", "mtia"};
+  const std::string help = "write cpu, cuda or cuda:0, cuda:1, ...";
+  if (!value.is_string()) {
+    return PlacementFault{"param-type", fmt::format("is {}, which is no text", value.dump()), help};
+  }
+  const std::string& text = value.get_ref<const std::string&>();
+  const std::size_t colon = text.find(':');
+  const bool kind = std::find(kinds.begin(), kinds.end(), text.substr(0, colon)) != kinds.end();
+  const std::string number = colon == std::string::npos ? "0" : text.substr(colon + 1);
+  const bool numbered = !number.empty() && number.size() <= 2 &&
+                        number.find_first_not_of("0123456789") == std::string::npos;
+  if (kind && numbered) return std::nullopt;
+  return PlacementFault{"param-choice", fmt::format("{} names no device", value.dump()), help};
+}
+
+std::optional<PlacementFault> placement_fault(const std::string& key, const Json& value) {
+  if (key == "device") return device_fault(value);
+  const auto whole = [&](std::int64_t least) {
+    return value.is_number_integer() && value >= least && value <= 1000000000;
+  };
+  if (key == "micro_batch" && !whole(0) && value != "auto") {
+    return PlacementFault{"param-type",
+                          fmt::format("is {}, which is no number of rows", value.dump()),
+                          "give a number, 0 for the node's own choice, or \"auto\""};
+  }
+  if (key == "threads" && !whole(1)) {
+    return PlacementFault{"param-type",
+                          fmt::format("is {}, which is no number of threads", value.dump()),
+                          "give a whole number of at least 1"};
+  }
+  if (key == "rank" && !whole(0)) {
+    return PlacementFault{"param-type", fmt::format("is {}, which is no rank", value.dump()),
+                          "ranks are whole numbers from 0"};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 void check_placement(const CheckedGraph& checked) {
   static const std::vector<std::string> known_keys = {"device", "threads", "micro_batch", "rank"};
@@ -307,13 +368,14 @@ void check_placement(const CheckedGraph& checked) {
       add("", name, "unknown-placement", fmt::format("there is no node \"{}\" to be placed", name),
           near.empty() ? "remove the entry" : "did you mean " + listed(near));
     }
-    if (!entry.is_object()) continue;
+    if (!entry.is_object()) {
+      add("", name, "param-type", fmt::format("expects an object, but is {}", entry.dump()),
+          "write for example {\"device\": \"cuda:0\"}", Severity::error);
+      continue;
+    }
     for (const auto& [key, value] : entry.items()) {
-      const bool size = value.is_number_integer() && value.get<std::int64_t>() >= 0;
-      if (key == "micro_batch" && !size && value != "auto") {
-        add("placement." + name, key, "param-type",
-            fmt::format("is {}, which is no number of rows", value.dump()),
-            "give a number, 0 for the node's own choice, or \"auto\"", Severity::error);
+      if (const auto fault = placement_fault(key, value)) {
+        add("placement." + name, key, fault->code, fault->text, fault->help, Severity::error);
       }
       if (std::find(known_keys.begin(), known_keys.end(), key) != known_keys.end()) continue;
       add("placement." + name, key, "unknown-key",

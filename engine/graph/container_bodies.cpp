@@ -92,6 +92,28 @@ void Flattener::report_unknown_subgraph(const FlatNode& node, const std::string&
          node.graph);
 }
 
+/// Branches are known by their values, and two of one name would share their state.
+void Flattener::report_equal_values(const FlatNode& node, const std::string& parameter,
+                                    const Json& values) {
+  const auto name = [](const Json& value) {
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  };
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (names.insert(name(values[i])).second &&
+        std::find(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(i), values[i]) ==
+            values.begin() + static_cast<std::ptrdiff_t>(i)) {
+      continue;
+    }
+    report(node.order, node.name, parameter, "duplicate-value",
+           fmt::format("holds {} more than once, and each value has a branch of its own",
+                       values[i].dump()),
+           "leave one of them; branches of one value that differ by their seed are asked for with "
+           "seeds",
+           node.graph);
+  }
+}
+
 void Flattener::add_copies(int flat, std::size_t declaration, int position, const Json& entry,
                            const Json& with, const Subgraph& subgraph, bool alone) {
   // Adding bodies moves the nodes: nothing of this one is kept by reference.
@@ -111,6 +133,7 @@ void Flattener::add_copies(int flat, std::size_t declaration, int position, cons
            node.graph);
     varies = false;
   }
+  if (varies) report_equal_values(node, body.values, values);
   const std::size_t count = copies ? values.size() : 1;
   for (std::size_t copy = 0; copy < count; ++copy) {
     Json given = with;

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 
+#include "engine/core/graph_paths.h"
 #include "engine/graph/flattener.h"
 #include "engine/graph/parameters.h"
 #include "engine/graph/settings.h"
@@ -31,10 +31,17 @@ std::string parameter_help(const ParameterDeclaration& p) {
                      bounded ? fmt::format(" ({})", bounds_text(p)) : "");
 }
 
-bool exists_from(const std::string& file, const std::string& value) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  return fs::exists(fs::path(file).parent_path() / value, ignored) || fs::exists(value, ignored);
+/// The first "$NAME" in a value, at any depth; empty where there is none.
+std::string reference_in(const Json& value) {
+  if (value.is_string()) {
+    const std::string& text = value.get_ref<const std::string&>();
+    return parameter_name(text) ? text : std::string();
+  }
+  if (!value.is_structured()) return {};
+  for (const Json& member : value) {
+    if (std::string found = reference_in(member); !found.empty()) return found;
+  }
+  return {};
 }
 
 }  // namespace
@@ -105,21 +112,6 @@ void Flattener::check_params(const FlatNode& node) {
   }
 }
 
-namespace {
-
-/// The file that the graph in a run folder was made from: its paths start there. Empty elsewhere.
-std::string graph_of_run(const std::string& file) {
-  const auto info = std::filesystem::path(file).replace_filename("run.json");
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(info, ignored)) return {};
-  std::ifstream text(info);
-  const Json run = Json::parse(text, nullptr, false);
-  const bool known = run.is_object() && run.contains("graph_file") && run["graph_file"].is_string();
-  return known ? run["graph_file"].get<std::string>() : std::string();
-}
-
-}  // namespace
-
 void Flattener::check_path(const FlatNode& node, const ParameterDeclaration& parameter,
                            const Json& value) {
   if (value.is_array()) {
@@ -128,9 +120,9 @@ void Flattener::check_path(const FlatNode& node, const ParameterDeclaration& par
   }
   if (!value.is_string() || value == "") return;
   const std::string path = value.get<std::string>();
-  if (path.find("://") != std::string::npos || exists_from(document_.file, path)) return;
-  const std::string origin = graph_of_run(document_.file);
-  if (!origin.empty() && exists_from(origin, path)) return;
+  std::error_code ignored;
+  if (path.find("://") != std::string::npos || std::filesystem::exists(path, ignored)) return;
+  if (beside_graph(document_.file, path)) return;
   const std::string folder = std::filesystem::path(document_.file).parent_path().string();
   report(node.order, node.name, parameter.name, "missing-file",
          fmt::format("there is no \"{}\"", path),
@@ -162,6 +154,18 @@ void Flattener::check_unused_parameters() {
                          ProblemList::Section section, const std::string& owner) {
     const auto used = used_parameters_.find(body);
     for (const auto& [name, value] : parameters.items()) {
+      if (const std::string reference = reference_in(value); !reference.empty()) {
+        problems_.add(
+            section, 0,
+            Problem{Severity::error,
+                    "nested-reference",
+                    {document_.file, node, name},
+                    fmt::format("is {}, but a parameter of {} holds a value: references are "
+                                "replaced in the parameters of nodes alone",
+                                value.dump(), owner),
+                    fmt::format("write the value that {} stands for", reference),
+                    {}});
+      }
       if (used != used_parameters_.end() && used->second.contains(name)) continue;
       problems_.add(
           section, 0,

@@ -49,6 +49,7 @@ class Flattener {
   void add_bodies(int flat);
   void report_unknown_subgraph(const FlatNode& node, const std::string& parameter,
                                const std::string& subgraph);
+  void report_equal_values(const FlatNode& node, const std::string& parameter, const Json& values);
   void add_copies(int flat, std::size_t declaration, int position, const Json& entry,
                   const Json& with, const Subgraph& subgraph, bool alone);
   void add_body(int flat, int declaration, int part, const Json& entry, const Subgraph& subgraph,

@@ -84,7 +84,9 @@ class Override {
       const bool setting = setting_declaration(name) != nullptr;
       fail(fmt::format("the graph has no parameter \"{}\"", name),
            setting ? fmt::format("write settings.{}", name)
-                   : near_names(name, known, "it has none; write node.param=value"));
+                   : near_names(name, known,
+                                "it has none (in the graph of a run their values stand in the "
+                                "nodes that used them); write node.param=value"));
     }
     const bool text = document_.parameters[name].is_string();
     ParameterDeclaration as_text;

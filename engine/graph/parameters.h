@@ -26,9 +26,20 @@ const Json& effective_parameter(const NodeDeclaration& type, const Json& given,
 /// All parameters of the declaration with their values.
 Json effective_parameters(const NodeDeclaration& type, const Json& given);
 
+/// A value as a graph file holds it, so that substitute() gives it back: "$x" is written "$$x".
+Json as_written(const Json& value);
+
 /// Whether `value` satisfies a condition of rules and needs: a value, a list of allowed values,
-/// {"min": x, "max": y} or {"set": bool}.
+/// {"min": x, "max": y, "below": z, "whole": true} for numbers, {"set": bool}, where null, "" and
+/// [] are not set, {"size": n, "items": condition} for lists, or, for objects and null,
+/// {"entries": {name: condition, {} for any value}, "multiples": [[name, name of a divisor]]}.
 bool satisfies(const Json& value, const Json& condition);
+/// What keeps an object from satisfying a condition with "entries": the text and the help.
+struct EntryFault {
+  std::string text;
+  std::string help;
+};
+std::optional<EntryFault> entry_fault(const Json& value, const Json& condition);
 /// The condition in words: "at least 2", "one of a, b", "8".
 std::string condition_text(const Json& condition);
 

@@ -4,12 +4,13 @@ namespace rewardloom {
 namespace {
 
 SettingDeclaration whole(const char* name, std::int64_t value, double min, const char* doc,
-                         bool numeric = false) {
+                         std::optional<double> max = {}, bool numeric = false) {
   SettingDeclaration s;
   s.name = name;
   s.kind = ParameterKind::integer;
   s.default_value = value;
   s.min = min;
+  s.max = max;
   s.doc = doc;
   s.numeric = numeric;
   return s;
@@ -20,12 +21,12 @@ SettingDeclaration whole(const char* name, std::int64_t value, double min, const
 const std::vector<SettingDeclaration>& setting_declarations() {
   static const std::vector<SettingDeclaration> declarations = {
       whole("iterations", 1, 0, "how often the graph runs"),
-      whole("seed", 0, 0, "from which all random numbers of a run come", true),
-      whole("threads", 0, 0, "processor threads; 0: all"),
+      whole("seed", 0, 0, "from which all random numbers of a run come", {}, true),
+      whole("threads", 0, 0, "processor threads; 0: all", 4096),
       whole("checkpoint_every", 20, 0, "iterations between checkpoints; 0: only when a run ends"),
-      whole("checkpoint_keep", 3, 1, "how many checkpoints are kept"),
-      whole("record_samples", 16, 0, "whole samples that each probe keeps per iteration"),
-      whole("record_bins", 64, 2, "bins of each probe's histogram"),
+      whole("checkpoint_keep", 3, 1, "how many checkpoints are kept", 1000000),
+      whole("record_samples", 16, 0, "whole samples that each probe keeps per iteration", 1000000),
+      whole("record_bins", 64, 2, "bins of each probe's histogram", 1000000),
   };
   return declarations;
 }

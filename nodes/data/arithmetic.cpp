@@ -107,6 +107,11 @@ struct Arithmetic final : Node {
                                      {.min = 1, .max = 9}};
   Param<std::vector<std::string>> operations{this, "operations", std::vector<std::string>{"+"},
                                              "any of +, - and *"};
+  Rule operators{this,
+                 {Json::object(),
+                  {{"operations", {{"set", true}, {"items", {"+", "-", "*"}}}}},
+                  "operations is a list of at least one of \"+\", \"-\" and \"*\"",
+                  "write for example [\"+\", \"-\"]"}};
   Param<std::int64_t> batch{this, "batch", 16, "prompts per iteration", {.min = 1, .unit = "rows"}};
   Param<ArithmeticSplit> split{this, "split", ArithmeticSplit::train, "which tasks are given"};
   Param<double> held_out{this,

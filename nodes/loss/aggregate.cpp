@@ -60,14 +60,19 @@ RuleDeclaration AggregateParams::needs_length() {
           "set norm_length, e.g. to the maximum number of new tokens"};
 }
 
-at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {
+const at::Tensor& token_argument(const LossBatch& batch, std::string_view name,
+                                 const at::Tensor& mask) {
   const at::Tensor& value = batch.at(name);
   if (value.sizes() != mask.sizes()) {
     throw Failure("bad-shape",
                   c10::str(name, " is ", value.sizes(), ", but the mask is ", mask.sizes()),
                   "rows and tokens of all arguments of a loss must agree");
   }
-  return on_mask(mask, value);
+  return value;
+}
+
+at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {
+  return on_mask(mask, token_argument(batch, name, mask));
 }
 
 at::Tensor logits_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask) {
@@ -90,10 +95,15 @@ at::Tensor mask_argument(const LossBatch& batch) {
 }
 
 at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask) {
+  const at::Tensor advantages = unmasked_advantages(batch, mask);
+  return advantages.sizes() == mask.sizes() ? on_mask(mask, advantages) : advantages;
+}
+
+at::Tensor unmasked_advantages(const LossBatch& batch, const at::Tensor& mask) {
   const at::Tensor& advantages = batch.at("advantages");
   const bool column = advantages.dim() == 2 && advantages.size(1) == 1 && mask.size(1) != 1;
   if (column && advantages.size(0) == mask.size(0)) return advantages.detach();
-  if (advantages.dim() == 2) return masked_argument(batch, "advantages", mask).detach();
+  if (advantages.dim() == 2) return token_argument(batch, "advantages", mask).detach();
   if (advantages.dim() == 1 && advantages.size(0) == mask.size(0)) {
     return advantages.detach().unsqueeze(-1);
   }

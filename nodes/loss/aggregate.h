@@ -78,6 +78,9 @@ struct AggregateParams {
 /// An argument of a loss on the tokens of its mask; outside it 0, without gradient, whatever stood
 /// there. Failure `bad-shape` if it has not the mask's shape [N,T].
 at::Tensor masked_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask);
+/// As masked_argument, but with what stands outside the mask: for passes that mask by themselves.
+const at::Tensor& token_argument(const LossBatch& batch, std::string_view name,
+                                 const at::Tensor& mask);
 /// Logits [N,T,V] on the tokens of the mask [N,T]; outside it 0, without gradient. Failure
 /// `bad-shape` if rows or tokens differ.
 at::Tensor logits_argument(const LossBatch& batch, std::string_view name, const at::Tensor& mask);
@@ -87,5 +90,7 @@ at::Tensor mask_argument(const LossBatch& batch);
 /// The argument `advantages`: [N,T], or [N,1] for one advantage per row ([N] or [N,1]); constant
 /// for the gradient. Failure `bad-shape` for other rows.
 at::Tensor advantages_argument(const LossBatch& batch, const at::Tensor& mask);
+/// As above, but with what stands outside the mask.
+at::Tensor unmasked_advantages(const LossBatch& batch, const at::Tensor& mask);
 
 }  // namespace rewardloom

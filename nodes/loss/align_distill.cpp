@@ -4,6 +4,7 @@
 #include "nodes/loss/aggregate.h"
 #include "nodes/loss/distill.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/vocabulary_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -54,15 +55,30 @@ Target target_of(const LossBatch& batch, const at::Tensor& student, const at::Te
 
 LossResult align_distill_loss(const LossBatch& batch, const AlignDistillOptions& options) {
   const at::Tensor mask = mask_argument(batch);
+  AggregateOptions how;
+  how.mode =
+      options.length_normalise ? Aggregate::seq_mean_token_mean : Aggregate::seq_mean_token_sum;
+  const bool adapts =
+      options.form == AlignForm::theorem1_adaptive || options.form == AlignForm::aligndistil;
+  if (adapts && batch.has("ref_logits") &&
+      fits_vocabulary_pass(
+          mask, {batch.at("logits"), batch.at("teacher_logits"), batch.at("ref_logits")})) {
+    const at::Tensor& z = batch.at("logits");
+    const AlignPass pass =
+        align_pass(mask, z, batch.at("teacher_logits"), batch.at("ref_logits"), options);
+    LossResult result;
+    result.loss = aggregate_masked(differentiable(z, pass.loss), mask, how, batch);
+    result.outputs = {{"token_loss", pass.loss.value},
+                      {"weight", masked_mean(pass.weight, mask)},
+                      {"teacher_kl", masked_mean(pass.kl, mask)}};
+    return result;
+  }
   const at::Tensor logits = logits_argument(batch, "logits", mask);
   const Target target = target_of(batch, logits, mask, options);
   const at::Tensor student = floored_log_softmax(logits / options.temperature);
   const at::Tensor kl = (student.exp() * (student - target.log_probs)).sum(-1);
   const at::Tensor token_loss =
       at::where(mask, target.factor * kl, at::zeros({}, kl.options().requires_grad(false)));
-  AggregateOptions how;
-  how.mode =
-      options.length_normalise ? Aggregate::seq_mean_token_mean : Aggregate::seq_mean_token_sum;
   LossResult result;
   result.loss = aggregate(token_loss, mask, how, batch);
   result.outputs = {{"token_loss", token_loss.detach()},

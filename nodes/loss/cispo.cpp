@@ -9,19 +9,20 @@
 namespace rewardloom {
 
 LossResult cispo_loss(const LossBatch& batch, const CispoOptions& options) {
-  const PolicyRows rows = policy_rows(batch);
+  const PolicyRows raw = unmasked_policy_rows(batch);
   const double top = options.bound == RatioBound::absolute ? options.high : 1 + options.high;
   const double bottom = options.low ? 1 - *options.low : 0;
-  if (fits_token_pass(rows.mask, {rows.log_probs, rows.old_log_probs, rows.advantages})) {
-    const TokenPass pass = cispo_pass(rows.mask, rows.log_probs, rows.old_log_probs,
-                                      rows.advantages, options.log_ratio_clamp, bottom, top);
+  if (fits_token_pass(raw.mask, {raw.log_probs, raw.old_log_probs, raw.advantages})) {
+    const TokenPass pass = cispo_pass(raw.mask, raw.log_probs, raw.old_log_probs, raw.advantages,
+                                      options.log_ratio_clamp, bottom, top);
     LossResult result;
     result.loss =
-        aggregate_masked(differentiable(rows.log_probs, pass), rows.mask, options.aggregate, batch);
+        aggregate_masked(differentiable(raw.log_probs, pass), raw.mask, options.aggregate, batch);
     result.outputs = {{"clip_fraction", at::full({}, pass.means[0])},
                       {"approx_kl", at::full({}, pass.means[1])}};
     return result;
   }
+  const PolicyRows rows = policy_rows(batch);
   const at::Tensor log_ratio = held_within(rows.log_ratio().detach(), options.log_ratio_clamp);
   const at::Tensor ratio = bounded_exp(log_ratio);
   at::Tensor held = ratio.clamp_max(top);

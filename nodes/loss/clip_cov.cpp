@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 #include <vector>
 
 #include "engine/core/random.h"
@@ -9,6 +10,7 @@
 #include "nodes/loss/covariance.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/row_terms.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -50,11 +52,61 @@ at::Tensor chosen_of(const at::Tensor& candidates, std::int64_t count, const Pol
   return at::zeros_like(candidates).reshape(-1).index_fill(0, kept, 1).reshape(candidates.sizes());
 }
 
+/// Places of at most `count` candidates: the choice of chosen_of.
+std::vector<std::int64_t> dropped_places(const at::Tensor& covariance, std::int64_t count,
+                                         const PolicyRows& rows, const ClipCovOptions& options) {
+  const auto low = static_cast<float>(options.cov_low), high = static_cast<float>(options.cov_high);
+  const at::Tensor x = rows.log_probs.detach().contiguous(), old = rows.old_log_probs.contiguous(),
+                   a = rows.advantages.contiguous();
+  const float* const all = covariance.data_ptr<float>();
+  std::vector<std::pair<std::uint64_t, std::int64_t>> candidates;
+  for (std::int64_t i = 0; i < covariance.numel(); ++i) {
+    if (!(all[i] > low && all[i] < high)) continue;
+    std::uint64_t key = 0;
+    for (const at::Tensor* source : {&x, &old, &a}) {
+      key =
+          mix(key, std::bit_cast<std::uint64_t>(static_cast<double>(source->data_ptr<float>()[i])));
+    }
+    candidates.emplace_back(key, i);
+  }
+  const auto kept = std::min(count, static_cast<std::int64_t>(candidates.size()));
+  std::partial_sort(candidates.begin(), candidates.begin() + kept, candidates.end());
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < kept; ++i) {
+    places.push_back(candidates[static_cast<std::size_t>(i)].second);
+  }
+  return places;
+}
+
+LossResult in_one_pass(const LossBatch& batch, const PolicyRows& rows,
+                       const ClipCovOptions& options) {
+  const TokenPass pass = covariance_pass(rows.mask, rows.log_probs, rows.old_log_probs,
+                                         rows.advantages, options.low, options.high);
+  const double tokens = token_count(rows.mask).item<double>();
+  const auto most = std::max<std::int64_t>(1, static_cast<std::int64_t>(options.ratio * tokens));
+  const std::vector<std::int64_t> dropped = dropped_places(pass.covariance, most, rows, options);
+  for (const std::int64_t place : dropped) {
+    pass.value.data_ptr<float>()[place] = 0;
+    pass.derivative.data_ptr<float>()[place] = 0;
+  }
+  LossResult result;
+  result.loss =
+      aggregate_masked(differentiable(rows.log_probs, pass), rows.mask, options.aggregate, batch);
+  const double share = static_cast<double>(dropped.size()) / std::max(1.0, tokens);
+  result.outputs = {{"clip_fraction", at::full({}, share)},
+                    {"approx_kl", at::full({}, pass.means[2])}};
+  return result;
+}
+
 }  // namespace
 
 LossResult clip_cov_loss(const LossBatch& batch, const ClipCovOptions& options) {
+  const PolicyRows raw = unmasked_policy_rows(batch);
+  require_whole_step(batch, raw.mask, "compares all tokens of a step");
+  if (fits_token_pass(raw.mask, {raw.log_probs, raw.old_log_probs, raw.advantages})) {
+    return in_one_pass(batch, raw, options);
+  }
   const PolicyRows rows = policy_rows(batch);
-  require_whole_step(batch, rows.mask, "compares all tokens of a step");
   const at::Tensor ratio = bounded_exp(rows.log_ratio());
   const at::Tensor plain = -rows.advantages * ratio;
   const at::Tensor clipped = -rows.advantages * ratio.clamp(1 - options.low, 1 + options.high);

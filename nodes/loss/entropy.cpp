@@ -4,6 +4,8 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/token_kernels.h"
+#include "nodes/loss/vocabulary_kernels.h"
 
 namespace rewardloom {
 
@@ -37,8 +39,18 @@ struct EntropyLoss final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    const at::Tensor h = entropy_of(batch, tokens);
     LossResult result;
+    if (batch.has("entropy")) {
+      const at::Tensor& raw = token_argument(batch, "entropy", tokens);
+      if (fits_token_pass(tokens, {raw})) {
+        const TokenPass pass = linear_pass(tokens, raw, 1);
+        result.loss = coefficient() * rewardloom::aggregate_masked(differentiable(raw, pass),
+                                                                   tokens, aggregate(), batch);
+        result.outputs = {{"entropy", pass.value}, {"entropy_mean", at::full({}, pass.means[0])}};
+        return result;
+      }
+    }
+    const at::Tensor h = entropy_of(batch, tokens);
     result.loss = coefficient() * rewardloom::aggregate(h, tokens, aggregate(), batch);
     result.outputs = {{"entropy", h.detach()}, {"entropy_mean", masked_mean(h, tokens)}};
     return result;
@@ -47,6 +59,10 @@ struct EntropyLoss final : LossNode {
  private:
   static at::Tensor entropy_of(const LossBatch& batch, const at::Tensor& mask) {
     if (batch.has("entropy")) return masked_argument(batch, "entropy", mask);
+    const at::Tensor& logits = batch.at("logits");
+    if (fits_vocabulary_pass(mask, {logits})) {
+      return differentiable(logits, entropy_pass(mask, logits));
+    }
     const at::Tensor h = token_entropy(logits_argument(batch, "logits", mask));
     return at::where(mask, h, at::zeros({}, h.options().requires_grad(false)));
   }

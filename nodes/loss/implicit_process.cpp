@@ -8,16 +8,18 @@
 
 #include "engine/core/registry.h"
 #include "nodes/advantage/groups.h"
+#include "nodes/advantage/token_rows.h"
 #include "nodes/loss/aggregate.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/row_terms.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
 
 /// beta times the sum of a row's log-ratios [N].
 at::Tensor row_scores(const LossBatch& batch, const at::Tensor& mask, double beta) {
-  return beta * masked_argument(batch, "log_ratio", mask).sum(-1);
+  return beta * row_sums(mask, token_argument(batch, "log_ratio", mask));
 }
 
 at::Tensor row_values(const LossBatch& batch, const char* name, const at::Tensor& mask) {
@@ -31,7 +33,7 @@ at::Tensor row_values(const LossBatch& batch, const char* name, const at::Tensor
 LossResult cross_entropy(const LossBatch& batch, double beta) {
   const at::Tensor mask = mask_argument(batch);
   const at::Tensor score = row_scores(batch, mask, beta);
-  const at::Tensor rows = mask.any(-1);
+  const at::Tensor rows = row_lengths(mask) > 0;
   const at::Tensor given = row_values(batch, "outcome", mask).to(score.scalar_type());
   const at::Tensor y = at::where(rows, given, at::zeros_like(given));
   const at::Tensor loss = y * logistic_loss(score) + (1 - y) * logistic_loss(-score);

@@ -97,23 +97,24 @@ struct KlLoss final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    const at::Tensor current = masked_argument(batch, "log_probs", tokens);
-    const at::Tensor reference = masked_argument(batch, "ref_log_probs", tokens).detach();
-    at::Tensor factors;
-    if (batch.has("weights")) factors = masked_argument(batch, "weights", tokens).detach();
+    const at::Tensor& raw = token_argument(batch, "log_probs", tokens);
+    const at::Tensor raw_reference = token_argument(batch, "ref_log_probs", tokens).detach();
     const KlOptions options = kl_options();
     const bool straight = options.estimator == KlEstimator::k1_straight ||
                           options.estimator == KlEstimator::k3_straight;
-    if (!straight && !factors.defined() && fits_token_pass(tokens, {current, reference})) {
-      const TokenPass pass = kl_pass(tokens, current, reference, options);
+    if (!straight && !batch.has("weights") && fits_token_pass(tokens, {raw, raw_reference})) {
+      const TokenPass pass = kl_pass(tokens, raw, raw_reference, options);
       LossResult result;
-      result.loss = coefficient() *
-                    aggregate_masked(differentiable(current, pass), tokens, aggregate(), batch);
+      result.loss =
+          coefficient() * aggregate_masked(differentiable(raw, pass), tokens, aggregate(), batch);
       result.outputs = {{"kl", pass.value},
                         {"kl_mean", at::full({}, pass.means[0])},
                         {"kl_clamped", at::full({}, pass.means[1])}};
       return result;
     }
+    const at::Tensor current = on_mask(tokens, raw), reference = on_mask(tokens, raw_reference);
+    at::Tensor factors;
+    if (batch.has("weights")) factors = masked_argument(batch, "weights", tokens).detach();
     const at::Tensor kl = kl_estimate(current, reference, factors, options);
     LossResult result;
     result.loss = coefficient() * rewardloom::aggregate(kl, tokens, aggregate(), batch);

@@ -2,6 +2,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -20,11 +21,20 @@ struct NegativeLogLikelihood final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    at::Tensor token_loss = -masked_argument(batch, "log_probs", tokens);
-    const at::Tensor mean = masked_mean(token_loss, tokens);
-    if (batch.has("weights")) {
-      token_loss = token_loss * masked_argument(batch, "weights", tokens).detach();
+    const at::Tensor& raw = token_argument(batch, "log_probs", tokens);
+    at::Tensor weights;
+    if (batch.has("weights")) weights = token_argument(batch, "weights", tokens).detach();
+    if (fits_token_pass(tokens, {raw, weights.defined() ? weights : raw})) {
+      const TokenPass pass = linear_pass(tokens, raw, -1, weights);
+      LossResult result;
+      result.loss = coefficient() * rewardloom::aggregate_masked(differentiable(raw, pass), tokens,
+                                                                 aggregate(), batch);
+      result.outputs = {{"nll_mean", at::full({}, -pass.means[0])}};
+      return result;
     }
+    at::Tensor token_loss = -on_mask(tokens, raw);
+    const at::Tensor mean = masked_mean(token_loss, tokens);
+    if (weights.defined()) token_loss = token_loss * on_mask(tokens, weights);
     LossResult result;
     result.loss = coefficient() * rewardloom::aggregate(token_loss, tokens, aggregate(), batch);
     result.outputs = {{"nll_mean", mean}};

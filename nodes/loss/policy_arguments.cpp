@@ -18,4 +18,15 @@ PolicyRows policy_rows(const LossBatch& batch) {
   return rows;
 }
 
+PolicyRows unmasked_policy_rows(const LossBatch& batch) {
+  PolicyRows rows;
+  rows.mask = mask_argument(batch);
+  rows.log_probs = token_argument(batch, "log_probs", rows.mask);
+  rows.old_log_probs = token_argument(batch, "old_log_probs", rows.mask).detach();
+  rows.advantages = unmasked_advantages(batch, rows.mask)
+                        .to(rows.log_probs.scalar_type())
+                        .expand_as(rows.log_probs);
+  return rows;
+}
+
 }  // namespace rewardloom

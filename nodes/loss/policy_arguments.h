@@ -21,6 +21,8 @@ struct PolicyRows {
 
 /// Failure `bad-shape`, `loss-argument-missing`.
 PolicyRows policy_rows(const LossBatch& batch);
+/// As above, but with what stands outside the mask: for passes that mask by themselves.
+PolicyRows unmasked_policy_rows(const LossBatch& batch);
 
 /// The arguments as members of a loss node.
 struct PolicyArguments {

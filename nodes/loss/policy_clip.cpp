@@ -4,26 +4,29 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/policy_arguments.h"
 #include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
 LossResult policy_clip_loss(const LossBatch& batch, const PolicyClipOptions& options) {
-  const at::Tensor mask = mask_argument(batch);
-  const at::Tensor log_probs = masked_argument(batch, "log_probs", mask);
-  const at::Tensor old_log_probs = masked_argument(batch, "old_log_probs", mask).detach();
-  const at::Tensor advantages = advantages_argument(batch, mask).to(log_probs.scalar_type());
-
-  const at::Tensor all_advantages = advantages.expand_as(log_probs);
-  if (!batch.has("weights") && fits_token_pass(mask, {log_probs, old_log_probs, all_advantages})) {
-    const TokenPass pass = clip_pass(mask, log_probs, old_log_probs, all_advantages, options);
+  const PolicyRows raw = unmasked_policy_rows(batch);
+  const at::Tensor& mask = raw.mask;
+  if (!batch.has("weights") &&
+      fits_token_pass(mask, {raw.log_probs, raw.old_log_probs, raw.advantages})) {
+    const TokenPass pass =
+        clip_pass(mask, raw.log_probs, raw.old_log_probs, raw.advantages, options);
     LossResult result;
-    result.loss = aggregate_masked(differentiable(log_probs, pass), mask, options.aggregate, batch);
+    result.loss =
+        aggregate_masked(differentiable(raw.log_probs, pass), mask, options.aggregate, batch);
     result.outputs = {{"clip_fraction", at::full({}, pass.means[0])},
                       {"clip_fraction_lower", at::full({}, pass.means[1])},
                       {"approx_kl", at::full({}, pass.means[2])}};
     return result;
   }
+  const at::Tensor log_probs = on_mask(mask, raw.log_probs);
+  const at::Tensor old_log_probs = on_mask(mask, raw.old_log_probs);
+  const at::Tensor advantages = advantages_argument(batch, mask).to(log_probs.scalar_type());
   const at::Tensor log_ratio = held_within(log_probs - old_log_probs, options.log_ratio_clamp);
   const at::Tensor ratio = bounded_exp(log_ratio);
   const at::Tensor capped = options.ratio_cap ? ratio.clamp_max(*options.ratio_cap) : ratio;

@@ -2,6 +2,7 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -20,11 +21,21 @@ struct PolicyGradient final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    const at::Tensor current = masked_argument(batch, "log_probs", tokens);
-    at::Tensor token_loss = -advantages_argument(batch, tokens).to(current.scalar_type()) * current;
-    if (batch.has("weights")) {
-      token_loss = token_loss * masked_argument(batch, "weights", tokens).detach();
+    const at::Tensor& raw = token_argument(batch, "log_probs", tokens);
+    const at::Tensor price =
+        unmasked_advantages(batch, tokens).to(raw.scalar_type()).expand_as(raw);
+    at::Tensor weights;
+    if (batch.has("weights")) weights = token_argument(batch, "weights", tokens).detach();
+    if (fits_token_pass(tokens, {raw, price, weights.defined() ? weights : raw})) {
+      const TokenPass pass = linear_pass(tokens, raw, -1, price, weights);
+      LossResult result;
+      result.loss =
+          rewardloom::aggregate_masked(differentiable(raw, pass), tokens, aggregate(), batch);
+      return result;
     }
+    const at::Tensor current = on_mask(tokens, raw);
+    at::Tensor token_loss = -advantages_argument(batch, tokens).to(current.scalar_type()) * current;
+    if (weights.defined()) token_loss = token_loss * on_mask(tokens, weights);
     LossResult result;
     result.loss = rewardloom::aggregate(token_loss, tokens, aggregate(), batch);
     return result;

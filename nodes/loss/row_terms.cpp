@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "nodes/advantage/token_rows.h"
+
 namespace rewardloom {
 
 at::Tensor row_argument(const LossBatch& batch, std::string_view name) {
@@ -52,9 +54,10 @@ void require_whole_step(const std::optional<double>& total, double here, std::st
 
 void require_whole_step(const LossBatch& batch, const at::Tensor& mask, std::string_view why) {
   if (!batch.total_sequences && !batch.total_tokens) return;
-  const auto count = [](const at::Tensor& set) { return set.sum().item().toDouble(); };
-  if (batch.total_sequences) require_whole_step(batch.total_sequences, count(mask.any(-1)), why);
-  if (batch.total_tokens) require_whole_step(batch.total_tokens, count(mask), why);
+  const at::Tensor lengths = row_lengths(mask);
+  const auto sum = [](const at::Tensor& numbers) { return numbers.sum().item().toDouble(); };
+  if (batch.total_sequences) require_whole_step(batch.total_sequences, sum(lengths.gt(0)), why);
+  if (batch.total_tokens) require_whole_step(batch.total_tokens, sum(lengths), why);
 }
 
 }  // namespace rewardloom

@@ -3,11 +3,22 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/policy_arguments.h"
+#include "nodes/loss/token_kernels.h"
 #include "nodes/loss/token_weight.h"
 
 namespace rewardloom {
 
 LossResult sapo_loss(const LossBatch& batch, const SapoOptions& options) {
+  const PolicyRows raw = unmasked_policy_rows(batch);
+  if (fits_token_pass(raw.mask, {raw.log_probs, raw.old_log_probs, raw.advantages})) {
+    const TokenPass pass =
+        sapo_pass(raw.mask, raw.log_probs, raw.old_log_probs, raw.advantages, options);
+    LossResult result;
+    result.loss =
+        aggregate_masked(differentiable(raw.log_probs, pass), raw.mask, options.aggregate, batch);
+    result.outputs = {{"approx_kl", at::full({}, pass.means[0])}};
+    return result;
+  }
   const PolicyRows rows = policy_rows(batch);
   const at::Tensor log_ratio = held_within(rows.log_ratio(), options.log_ratio_clamp);
   const at::Tensor plus = at::full({}, options.tau_positive, rows.advantages.options());

@@ -6,6 +6,7 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/row_terms.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -22,6 +23,9 @@ at::Tensor guided_reward(const LossBatch& batch, const std::string& side, double
   }
   const at::Tensor reference = argument_like(batch, "ref_" + name, policy, name).detach();
   const at::Tensor guide = argument_like(batch, "guide_" + name, policy, name).detach();
+  if (fits_guided_sums({policy, reference, guide})) {
+    return guided_sums(policy, reference, guide, options.beta, sign * options.alpha * options.beta);
+  }
   const at::Tensor weight = 1 + sign * options.alpha * options.beta * (guide - reference);
   return options.beta * (weight * (policy - reference)).sum(-1);
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "nodes/advantage/token_rows.h"
 #include "nodes/loss/masking.h"
 #include "nodes/text/vector_math.h"
 
@@ -20,18 +21,29 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// bounded_exp's limit.
 constexpr float kLargestLog = 80.0f;
 
-/// Three float32 inputs of `count` tokens (the third may be null), and what is written for them.
+/// Three float32 inputs of `count` tokens (those but the first may be null), and what is written
+/// for them (where there is a place).
 struct Rows {
   const bool* mask;
   std::array<const float*, 3> in;
   float* value;
   float* derivative;
   std::int64_t count;
+  float* covariance = nullptr;
+
+  /// The same from token `first` on.
+  Rows part(std::int64_t first, std::int64_t tokens) const {
+    const auto moved = [first](auto* p) { return p == nullptr ? p : p + first; };
+    return {moved(mask),  {moved(in[0]), moved(in[1]), moved(in[2])},
+            moved(value), moved(derivative),
+            tokens,       moved(covariance)};
+  }
 };
 
 struct Terms {
   Floats value, derivative;
   std::array<Floats, 3> logged;
+  Floats covariance = {};
 };
 
 REWARDLOOM_INLINE Integers lanes_of(const bool* mask) {
@@ -80,14 +92,13 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
       }
       const Integers there = lanes_of(n == lanes ? rows.mask + t : mask);
       const Terms terms = f(x[0], x[1], x[2]);
-      const Floats value = kept(terms.value, there), slope = kept(terms.derivative, there);
-      if (n == lanes) {
-        store(rows.value + t, value);
-        store(rows.derivative + t, slope);
-      } else {
-        store_some(rows.value + t, value, n);
-        store_some(rows.derivative + t, slope, n);
-      }
+      const auto put = [&](float* to, const Floats& x) __attribute__((always_inline)) {
+        if (to == nullptr) return;
+        n == lanes ? store(to + t, x) : store_some(to + t, x, n);
+      };
+      put(rows.value, kept(terms.value, there));
+      put(rows.derivative, kept(terms.derivative, there));
+      put(rows.covariance, there ? terms.covariance : fill(-kInfinity));
       for (int k = 0; k < 3; ++k) total[k] += kept(terms.logged[k], there);
     }
     for (int k = 0; k < 3; ++k) sums[k] += static_cast<double>(sum(total[k]));
@@ -96,6 +107,7 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
 
 struct ClipNumbers {
   float log_ratio, low, high, dual, cap;
+  float mean_advantage = 0, mean_log_prob = 0;
 };
 
 REWARDLOOM_VECTORISED
@@ -115,10 +127,109 @@ void clip_rows(const Rows& rows, const ClipNumbers& c, double* sums) {
         const Floats chosen = is_clipped ? clipped : plain;
         const Floats bound = magnitude(a) * c.dual;
         const Integers held = chosen > bound;
-        return Terms{held ? bound : chosen,
-                     or_no_number(free, kept(-a * ratio, moves & follows & ~held)),
-                     {one_where(is_clipped), one_where(held), -log_ratio}};
+        return Terms{
+            held ? bound : chosen,
+            or_no_number(free, kept(-a * ratio, moves & follows & ~held)),
+            {one_where(is_clipped), one_where(held), -log_ratio},
+            is_clipped ? fill(-kInfinity) : (a - c.mean_advantage) * (x - c.mean_log_prob)};
       });
+}
+
+REWARDLOOM_VECTORISED
+void linear_rows(const Rows& rows, float factor, double* sums) {
+  const Floats ones = fill(1.0f);
+  each_token(
+      rows,
+      sums, [&](const Floats& x, const Floats& a, const Floats& b) __attribute__((always_inline)) {
+        const Floats slope =
+            factor * (rows.in[1] != nullptr ? a : ones) * (rows.in[2] != nullptr ? b : ones);
+        return Terms{slope * x, slope, {x, Floats{}, Floats{}}};
+      });
+}
+
+struct SapoNumbers {
+  float log_ratio, plus, minus;
+};
+
+REWARDLOOM_VECTORISED
+void sapo_rows(const Rows& rows, const SapoNumbers& c, double* sums) {
+  each_token(
+      rows, sums,
+      [&](const Floats& x, const Floats& old, const Floats& a) __attribute__((always_inline)) {
+        const Floats free = x - old;
+        const Floats log_ratio = within(free, -c.log_ratio, c.log_ratio);
+        const Floats ratio = exponential(at_most(log_ratio, kLargestLog));
+        const Integers moves = (free == log_ratio) & (log_ratio <= fill(kLargestLog));
+        const Floats tau = a > 0 ? fill(c.plus) : fill(c.minus);
+        const Floats e = exponential(-tau * (ratio - 1.0f));
+        const Floats gate = 1.0f / (1.0f + e);
+        return Terms{-a * gate * 4.0f / tau,
+                     or_no_number(free, kept(-a * 4.0f * gate * (e * gate) * ratio, moves)),
+                     {-log_ratio, Floats{}, Floats{}}};
+      });
+}
+
+/// log(1 + e) for e in 0 .. 1, as 2 artanh(e / (2 + e)).
+REWARDLOOM_INLINE Floats log_above_one(const Floats& e) {
+  const Floats s = e / (2.0f + e), q = s * s;
+  Floats p = fill(1.0f / 13);
+  p = p * q + 1.0f / 11;
+  p = p * q + 1.0f / 9;
+  p = p * q + 1.0f / 7;
+  p = p * q + 1.0f / 5;
+  p = p * q + 1.0f / 3;
+  p = p * q + 1.0f;
+  return 2.0f * s * p;
+}
+
+REWARDLOOM_VECTORISED
+void cross_entropy_rows(const Rows& rows, double* sums) {
+  each_token(
+      rows, sums,
+      [&](const Floats& v, const Floats& label, const Floats&) __attribute__((always_inline)) {
+        const Floats e = exponential(-magnitude(v));
+        const Floats high = 1.0f / (1.0f + e);
+        const Floats off = (v >= 0 ? high : e * high) - label;
+        const Integers wrong = (label < 0) | (label > fill(1.0f));
+        return Terms{larger(v, Floats{}) + log_above_one(e) - label * v,
+                     off,
+                     {magnitude(off), one_where(wrong), Floats{}}};
+      });
+}
+
+REWARDLOOM_VECTORISED
+void sum_rows(const Rows& rows, double* sums) {
+  each_token(
+      rows,
+      sums, [&](const Floats& x, const Floats&, const Floats&) __attribute__((always_inline)) {
+        return Terms{x, x, {x, Floats{}, Floats{}}};
+      });
+}
+
+REWARDLOOM_VECTORISED
+void ratio_rows(const Rows& rows, float limit, double* sums) {
+  each_token(
+      rows, sums,
+      [&](const Floats& x, const Floats& old, const Floats& a) __attribute__((always_inline)) {
+        const Floats free = x - old;
+        return Terms{free, free, {within(free, -limit, limit), a, free}};
+      });
+}
+
+struct GuidedNumbers {
+  float beta, scale;
+};
+
+REWARDLOOM_VECTORISED
+void guided_rows(const Rows& rows, const GuidedNumbers& c, double* sums) {
+  each_token(
+      rows, sums,
+      [&](const Floats& x, const Floats& reference, const Floats& guide)
+          __attribute__((always_inline)) {
+            const Floats weight = c.beta * (1.0f + c.scale * (guide - reference));
+            const Floats term = weight * (x - reference);
+            return Terms{term, weight, {term, Floats{}, Floats{}}};
+          });
 }
 
 struct CispoNumbers {
@@ -211,6 +322,7 @@ TokenPass passed(const at::Tensor& mask, const std::vector<at::Tensor>& inputs, 
   std::vector<at::Tensor> kept_alive;
   Rows rows{m.data_ptr<bool>(), {}, nullptr, nullptr, m.numel()};
   for (std::size_t k = 0; k < inputs.size(); ++k) {
+    if (!inputs[k].defined()) continue;
     kept_alive.push_back(inputs[k].detach().contiguous());
     rows.in[k] = kept_alive.back().data_ptr<float>();
   }
@@ -224,6 +336,48 @@ TokenPass passed(const at::Tensor& mask, const std::vector<at::Tensor>& inputs, 
   for (double& mean : pass.means) mean /= tokens;
   return pass;
 }
+
+/// Sums of the terms of each row, [N] double each.
+template <class F>
+std::array<at::Tensor, 3> summed_by_row(const Rows& rows, std::int64_t count, const F& rows_of) {
+  std::array<at::Tensor, 3> out;
+  for (at::Tensor& sums : out) sums = at::empty({count}, at::kDouble);
+  const std::int64_t width = count == 0 ? 0 : rows.count / count;
+  for (std::int64_t row = 0; row < count; ++row) {
+    double sums[3] = {};
+    rows_of(rows.part(row * width, width), sums);
+    for (std::size_t k = 0; k < 3; ++k) out[k].data_ptr<double>()[row] = sums[k];
+  }
+  return out;
+}
+
+struct SumsOfRows : torch::autograd::Function<SumsOfRows> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& mask) {
+    context->save_for_backward({mask});
+    const at::Tensor from = x.contiguous();
+    const Rows rows{
+        mask.data_ptr<bool>(), {from.data_ptr<float>()}, nullptr, nullptr, from.numel()};
+    return summed_by_row(rows, mask.size(0), sum_rows)[0].to(at::kFloat);
+  }
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               torch::autograd::tensor_list gradients) {
+    return {on_tokens(gradients[0], context->get_saved_variables()[0]), at::Tensor()};
+  }
+};
+
+struct WithRowDerivative : torch::autograd::Function<WithRowDerivative> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
+                            const at::Tensor& sums, const at::Tensor& derivative) {
+    context->save_for_backward({derivative});
+    return sums.view_as(sums);
+  }
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               torch::autograd::tensor_list gradients) {
+    return {context->get_saved_variables()[0] * gradients[0].unsqueeze(-1), at::Tensor(),
+            at::Tensor()};
+  }
+};
 
 float limit_of(const std::optional<double>& limit) {
   return limit ? static_cast<float>(*limit) : kInfinity;
@@ -282,6 +436,100 @@ TokenPass value_pass(const at::Tensor& mask, const at::Tensor& values, const at:
   return passed(mask, {values, old_values, returns}, [&](const Rows& rows, double* sums) {
     value_rows(rows, static_cast<float>(clip), sums);
   });
+}
+
+TokenPass linear_pass(const at::Tensor& mask, const at::Tensor& x, double factor,
+                      const at::Tensor& a, const at::Tensor& b) {
+  return passed(mask, {x, a, b}, [&](const Rows& rows, double* sums) {
+    linear_rows(rows, static_cast<float>(factor), sums);
+  });
+}
+
+TokenPass sapo_pass(const at::Tensor& mask, const at::Tensor& log_probs,
+                    const at::Tensor& old_log_probs, const at::Tensor& advantages,
+                    const SapoOptions& options) {
+  const SapoNumbers numbers{limit_of(options.log_ratio_clamp),
+                            static_cast<float>(options.tau_positive),
+                            static_cast<float>(options.tau_negative)};
+  return passed(mask, {log_probs, old_log_probs, advantages},
+                [&](const Rows& rows, double* sums) { sapo_rows(rows, numbers, sums); });
+}
+
+TokenPass cross_entropy_pass(const at::Tensor& mask, const at::Tensor& values,
+                             const at::Tensor& labels) {
+  return passed(mask, {values, labels},
+                [](const Rows& rows, double* sums) { cross_entropy_rows(rows, sums); });
+}
+
+TokenPass covariance_pass(const at::Tensor& mask, const at::Tensor& log_probs,
+                          const at::Tensor& old_log_probs, const at::Tensor& advantages, double low,
+                          double high) {
+  const auto mean = [&](const at::Tensor& x) { return masked_mean(x, mask).item<float>(); };
+  const ClipNumbers numbers{kInfinity,
+                            static_cast<float>(1 - low),
+                            static_cast<float>(1 + high),
+                            kInfinity,
+                            kInfinity,
+                            mean(advantages),
+                            mean(log_probs)};
+  at::Tensor covariance = at::empty(mask.sizes(), at::kFloat);
+  TokenPass pass =
+      passed(mask, {log_probs, old_log_probs, advantages}, [&](const Rows& rows, double* sums) {
+        Rows all = rows;
+        all.covariance = covariance.data_ptr<float>();
+        clip_rows(all, numbers, sums);
+      });
+  pass.covariance = std::move(covariance);
+  return pass;
+}
+
+at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x) {
+  if (!fits_token_pass(mask, {x})) return on_mask(mask, x).sum(-1);
+  return SumsOfRows::apply(x, mask.contiguous());
+}
+
+std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,
+                                     const at::Tensor& old, const at::Tensor& a, double limit) {
+  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
+                   w = a.contiguous();
+  const Rows rows{m.data_ptr<bool>(),
+                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
+                  nullptr,
+                  nullptr,
+                  m.numel()};
+  return summed_by_row(rows, m.size(0), [limit](const Rows& row, double* sums) {
+    ratio_rows(row, static_cast<float>(limit), sums);
+  });
+}
+
+bool fits_guided_sums(std::initializer_list<at::Tensor> inputs) {
+  return std::all_of(inputs.begin(), inputs.end(), [&](const at::Tensor& x) {
+    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 &&
+           x.sizes() == inputs.begin()->sizes();
+  });
+}
+
+at::Tensor guided_sums(const at::Tensor& x, const at::Tensor& reference, const at::Tensor& guide,
+                       double beta, double scale) {
+  const at::Tensor policy = x.detach().contiguous(), r = reference.contiguous(),
+                   g = guide.contiguous();
+  const at::Tensor everywhere = at::ones({std::max<std::int64_t>(1, x.size(1))}, at::kBool);
+  at::Tensor derivative = at::empty(x.sizes(), at::kFloat);
+  const GuidedNumbers numbers{static_cast<float>(beta), static_cast<float>(scale)};
+  Rows rows{nullptr,
+            {policy.data_ptr<float>(), r.data_ptr<float>(), g.data_ptr<float>()},
+            nullptr,
+            derivative.data_ptr<float>(),
+            x.numel()};
+  const bool* const all = everywhere.data_ptr<bool>();
+  const at::Tensor sums = summed_by_row(rows, x.size(0),
+                                        [&](Rows row, double* out) {
+                                          row.mask = all;  // the same for each row
+                                          guided_rows(row, numbers, out);
+                                        })[0]
+                              .to(at::kFloat);
+  if (!x.requires_grad() || !at::GradMode::is_enabled()) return sums;
+  return WithRowDerivative::apply(x, sums, derivative);
 }
 
 at::Tensor differentiable(const at::Tensor& input, const TokenPass& pass) {

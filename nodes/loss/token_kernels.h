@@ -9,6 +9,7 @@
 
 #include "nodes/loss/kl.h"
 #include "nodes/loss/policy_clip.h"
+#include "nodes/loss/token_weight.h"
 
 namespace rewardloom {
 
@@ -18,9 +19,11 @@ struct TokenPass {
   at::Tensor value;
   at::Tensor derivative;
   std::array<double, 3> means{};
+  at::Tensor covariance;  ///< [N,T], of covariance_pass alone
 };
 
-/// Whether the mask [N,T] and all inputs (of the same sizes) are what the passes can take.
+/// Whether the mask [N,T] and all inputs (of the same sizes) are what the passes can take. What
+/// stands outside the mask has no influence, whatever it is.
 bool fits_token_pass(const at::Tensor& mask, std::initializer_list<at::Tensor> inputs);
 
 /// Means: clipped tokens, tokens at the dual bound, -log-ratio.
@@ -39,7 +42,38 @@ TokenPass kl_pass(const at::Tensor& mask, const at::Tensor& log_probs,
 TokenPass value_pass(const at::Tensor& mask, const at::Tensor& values, const at::Tensor& old_values,
                      const at::Tensor& returns, double clip);
 
+/// factor * x * a * b; a and b may be undefined. Means: x.
+TokenPass linear_pass(const at::Tensor& mask, const at::Tensor& x, double factor,
+                      const at::Tensor& a = {}, const at::Tensor& b = {});
+/// -A sigmoid(tau (ratio - 1)) 4 / tau. Means: -log-ratio.
+TokenPass sapo_pass(const at::Tensor& mask, const at::Tensor& log_probs,
+                    const at::Tensor& old_log_probs, const at::Tensor& advantages,
+                    const SapoOptions& options);
+/// log(1 + e^v) - label v. Means: |sigmoid(v) - label|, labels outside 0 .. 1.
+TokenPass cross_entropy_pass(const at::Tensor& mask, const at::Tensor& values,
+                             const at::Tensor& labels);
+/// The clipped policy gradient with a log-ratio of any size; low and high may be infinite. Its
+/// covariance is that of advantages and log-probs, both less their mean over the mask; -infinity
+/// where a token is clipped or outside. Means as clip_pass.
+TokenPass covariance_pass(const at::Tensor& mask, const at::Tensor& log_probs,
+                          const at::Tensor& old_log_probs, const at::Tensor& advantages, double low,
+                          double high);
+
 /// The values of the pass as a function of the input that was trained.
 at::Tensor differentiable(const at::Tensor& input, const TokenPass& pass);
+
+/// Sums of x [N,T] over the tokens of each row [N], with gradient.
+at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x);
+
+/// Sums over the tokens of each row, constant, [N] double: of x - old held within +-limit, of a,
+/// and of x - old.
+std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,
+                                     const at::Tensor& old, const at::Tensor& a, double limit);
+/// Of a policy's rows against a reference and a guide, without a mask: sum over tokens of
+/// beta (1 + scale (guide - reference)) (x - reference), with gradient by x: [N].
+at::Tensor guided_sums(const at::Tensor& x, const at::Tensor& reference, const at::Tensor& guide,
+                       double beta, double scale);
+/// Whether all inputs are what guided_sums can take: float32 rows of one size on the CPU.
+bool fits_guided_sums(std::initializer_list<at::Tensor> inputs);
 
 }  // namespace rewardloom

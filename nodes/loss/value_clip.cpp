@@ -27,19 +27,20 @@ struct ValueClip final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    const at::Tensor v = masked_argument(batch, "values", tokens);
-    const at::Tensor target = masked_argument(batch, "returns", tokens).detach();
+    const at::Tensor& raw = token_argument(batch, "values", tokens);
+    const at::Tensor raw_target = token_argument(batch, "returns", tokens).detach();
     if (clip()) {
-      const at::Tensor old = masked_argument(batch, "old_values", tokens).detach();
-      if (fits_token_pass(tokens, {v, old, target})) {
-        const TokenPass pass = value_pass(tokens, v, old, target, *clip());
+      const at::Tensor old = token_argument(batch, "old_values", tokens).detach();
+      if (fits_token_pass(tokens, {raw, old, raw_target})) {
+        const TokenPass pass = value_pass(tokens, raw, old, raw_target, *clip());
         LossResult result;
         result.loss =
-            scale() * aggregate_masked(differentiable(v, pass), tokens, aggregate(), batch);
+            scale() * aggregate_masked(differentiable(raw, pass), tokens, aggregate(), batch);
         result.outputs = {{"clip_fraction", at::full({}, pass.means[0])}};
         return result;
       }
     }
+    const at::Tensor v = on_mask(tokens, raw), target = on_mask(tokens, raw_target);
     at::Tensor token_loss = (v - target).square();
     at::Tensor larger = at::zeros_like(tokens);
     if (clip()) {

@@ -2,6 +2,8 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
+#include "nodes/loss/log_space.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
@@ -17,15 +19,26 @@ struct ValueCrossEntropy final : LossNode {
 
   LossResult evaluate(const LossBatch& batch) const override {
     const at::Tensor tokens = mask_argument(batch);
-    const at::Tensor v = masked_argument(batch, "values", tokens);
-    const at::Tensor label = masked_argument(batch, "labels", tokens).detach().to(v.scalar_type());
+    const at::Tensor& raw = token_argument(batch, "values", tokens);
+    const at::Tensor given = token_argument(batch, "labels", tokens).detach().to(raw.scalar_type());
+    if (fits_token_pass(tokens, {raw, given})) {
+      const TokenPass pass = cross_entropy_pass(tokens, raw, given);
+      if (pass.means[1] == 0) {
+        LossResult result;
+        result.loss =
+            rewardloom::aggregate_masked(differentiable(raw, pass), tokens, aggregate(), batch);
+        result.outputs = {{"error", at::full({}, pass.means[0])}};
+        return result;
+      }
+    }
+    const at::Tensor v = on_mask(tokens, raw), label = on_mask(tokens, given);
     if (label.lt(0).logical_or(label.gt(1)).any().item<bool>()) {
       throw Failure("label-range",
                     c10::str("the labels lie in ", label.min().item<double>(), " .. ",
                              label.max().item<double>()),
                     "cross-entropy needs labels in 0 .. 1; loss.value_clip takes any");
     }
-    const at::Tensor token_loss = v.clamp_min(0) + (-v.abs()).exp().log1p() - label * v;
+    const at::Tensor token_loss = logistic_loss(-v) - label * v;
     LossResult result;
     result.loss = rewardloom::aggregate(token_loss, tokens, aggregate(), batch);
     result.outputs = {{"error", masked_mean((v.detach().sigmoid() - label).abs(), tokens)}};

@@ -5,6 +5,7 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/policy_arguments.h"
 #include "nodes/loss/sequence_ratio.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -24,19 +25,43 @@ at::Tensor log_sequence_ratio(const LossBatch& batch, const PolicyRows& rows) {
   return sum.clamp(kLowestLogWeight, kHighestLogWeight);
 }
 
-}  // namespace
-
-LossResult vespo_loss(const LossBatch& batch, const VespoOptions& options) {
-  const PolicyRows rows = policy_rows(batch);
-  const at::Tensor log_w = log_sequence_ratio(batch, rows);
-  const at::Tensor positive = rows.advantages.sum(-1) >= 0;
+/// The factor of each row [N]; log_w [N], positive [N] bool.
+at::Tensor factor_of(const at::Tensor& log_w, const at::Tensor& positive,
+                     const VespoOptions& options) {
   const auto by_sign = [&](double plus, double minus) {
     return at::where(positive, at::full({}, plus, log_w.options()),
                      at::full({}, minus, log_w.options()));
   };
   const at::Tensor k = by_sign(options.k_positive, options.k_negative);
   const at::Tensor lambda = by_sign(options.lambda_positive, options.lambda_negative);
-  const at::Tensor phi = (lambda + k * log_w - lambda * log_w.exp()).exp();
+  return (lambda + k * log_w - lambda * log_w.exp()).exp();
+}
+
+LossResult in_passes(const LossBatch& batch, const PolicyRows& raw, const VespoOptions& options) {
+  const auto [held, advantage, free] =
+      ratio_sums(raw.mask, raw.log_probs, raw.old_log_probs, raw.advantages, kHighestLogWeight);
+  const at::Tensor log_w = held.to(at::kFloat).clamp(kLowestLogWeight, kHighestLogWeight);
+  const at::Tensor phi = factor_of(log_w, advantage >= 0, options);
+  const TokenPass pass = linear_pass(raw.mask, raw.log_probs, -1, raw.advantages,
+                                     phi.unsqueeze(-1).expand_as(raw.log_probs));
+  const at::Tensor tokens = token_count(raw.mask).clamp_min(1);
+  LossResult result;
+  result.loss = aggregate_masked(differentiable(raw.log_probs, pass), raw.mask, {}, batch);
+  result.outputs = {{"phi", phi}, {"approx_kl", -(free.sum() / tokens).to(at::kFloat)}};
+  return result;
+}
+
+}  // namespace
+
+LossResult vespo_loss(const LossBatch& batch, const VespoOptions& options) {
+  const PolicyRows raw = unmasked_policy_rows(batch);
+  if (!batch.has("weights") &&
+      fits_token_pass(raw.mask, {raw.log_probs, raw.old_log_probs, raw.advantages})) {
+    return in_passes(batch, raw, options);
+  }
+  const PolicyRows rows = policy_rows(batch);
+  const at::Tensor phi =
+      factor_of(log_sequence_ratio(batch, rows), rows.advantages.sum(-1) >= 0, options);
   LossResult result;
   result.loss =
       aggregate(-phi.unsqueeze(-1) * rows.advantages * rows.log_probs, rows.mask, {}, batch);

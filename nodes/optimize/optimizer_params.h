@@ -24,6 +24,10 @@ struct OptimizerParams {
                      {.min = 0}),
         betas(node, "betas", std::vector<double>{0.9, 0.999},
               "decay of the first and second moment"),
+        two_betas(node, {Json::object(),
+                         {{"betas", {{"size", 2}, {"items", {{"min", 0}, {"below", 1}}}}}},
+                         "betas must be two numbers, each at least 0 and below 1",
+                         "the usual ones are 0.9 and 0.999"}),
         epsilon(node, "epsilon", 1e-8, "added to the root of the second moment", {.min = 0}),
         max_grad_norm(node, "max_grad_norm", 1.0,
                       "global norm from which gradients are clipped; 0: never", {.min = 0}),
@@ -76,6 +80,7 @@ struct OptimizerParams {
 
   Param<double> learning_rate, weight_decay;
   Param<std::vector<double>> betas;
+  Rule two_betas;
   Param<double> epsilon, max_grad_norm;
   Param<std::int64_t> epochs, mini_batch;
   Param<bool> shuffle;

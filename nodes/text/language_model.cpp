@@ -75,7 +75,12 @@ ModelConfig config_of(const ModelSource& source, const Tokenizer& tokenizer) {
     if (tokenizer.special().end) json["eos_token_id"] = *tokenizer.special().end;
     if (tokenizer.special().padding) json["pad_token_id"] = *tokenizer.special().padding;
   }
-  if (source.config.is_object()) json.update(source.config);
+  if (source.config.is_object()) {
+    // A new model of another family is named by its model_type alone.
+    const bool family = source.config.contains("model_type");
+    if (source.folder.empty() && family) json.erase("architectures");
+    json.update(source.config);
+  }
   return model_config(json);
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/core/node.h"
 #include "engine/core/step.h"
+#include "nodes/text/config_entries.h"
 #include "nodes/text/language_model.h"
 
 namespace rewardloom {
@@ -31,6 +32,10 @@ struct ModelParams {
         init(node, "init", WeightInit::pretrained, "where the weights come from"),
         seed(node, "seed", 0, "of random weights, apart from the run's seed", {.min = 0}),
         config(node, "config", Json(), "entries that replace those of config.json"),
+        entries(node, {{{"model", {{"set", false}}}},
+                       {{"config", config_entries()}},
+                       "no config of a new model",
+                       "without a folder, config holds the entries of a config.json"}),
         characters(node, "characters", "",
                    "alphabet of a character tokenizer that replaces the folder's"),
         adapter(node, "adapter", "", "folder with LoRA adapters in PEFT's layout", {.path = true}),
@@ -64,6 +69,7 @@ struct ModelParams {
   Param<WeightInit> init;
   Param<std::int64_t> seed;
   Param<Json> config;
+  Rule entries;
   Param<std::string> characters;
   Param<std::string> adapter;
   Param<Json> lora;

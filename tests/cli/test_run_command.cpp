@@ -134,7 +134,7 @@ class TestRunCommand : public QObject {
   void initTestCase() {
     write_all(file("small.json"), kSmallGraph);
     Json failing = Json::parse(kSmallGraph);
-    failing["nodes"]["tasks"]["params"]["operations"] = Json::array({"x"});
+    failing["nodes"]["actor"]["params"]["config"]["head_dim"] = 3;
     write_all(file("failing.json"), QByteArray::fromStdString(failing.dump()));
     Json broken = Json::parse(kSmallGraph);
     broken["nodes"]["adv"]["inputs"]["rewards"] = "tasks.prompts";
@@ -222,8 +222,8 @@ class TestRunCommand : public QObject {
   void aFailingRunHasStatusOneAndSaysHowToGoOn() {
     const Finished finished = run({"failing.json"});
     QCOMPARE(finished.status, 1);
-    QVERIFY2(finished.err.contains("tasks, iteration 0"), finished.err.constData());
-    QVERIFY(finished.err.contains("is no operation"));
+    QVERIFY2(finished.err.contains("actor, iteration 0"), finished.err.constData());
+    QVERIFY(finished.err.contains("cannot be rotated in pairs"));
     QVERIFY2(finished.out.contains("rewardloom run --resume runs/failing-"),
              finished.out.constData());
     const Finished quiet = run({"failing.json", "--quiet"});

@@ -33,8 +33,43 @@ at::Tensor some_mask() {
   return mask;
 }
 
+constexpr std::int64_t kVocabulary = 19;
+
+at::Tensor drawn_logits(std::uint64_t seed) {
+  std::vector<at::Tensor> columns;
+  for (std::int64_t v = 0; v < kVocabulary; ++v) columns.push_back(drawn(seed + 100 * v, 2.0));
+  return at::stack(columns, 2);
+}
+
 std::map<std::string, at::Tensor> arguments_of(const QString& type) {
   const at::Tensor x = drawn(1, 1.0) - 2, old = x + drawn(2, 0.4);
+  if (type == "loss.policy_gradient") {
+    return {{"log_probs", x}, {"advantages", drawn(3, 1.0)}, {"mask", some_mask()}};
+  }
+  if (type == "loss.nll") return {{"log_probs", x}, {"mask", some_mask()}};
+  if (type == "loss.entropy") return {{"logits", drawn_logits(4)}, {"mask", some_mask()}};
+  if (type == "loss.align_distill") {
+    return {{"logits", drawn_logits(4)},
+            {"teacher_logits", drawn_logits(5)},
+            {"ref_logits", drawn_logits(6)},
+            {"mask", some_mask()}};
+  }
+  if (type == "loss.value_cross_entropy") {
+    return {{"values", x + 2}, {"labels", drawn(3, 1.0).sigmoid()}, {"mask", some_mask()}};
+  }
+  if (type == "loss.implicit_process") {
+    const at::Tensor outcome = drawn(3, 1.0).select(1, 0).gt(0).to(at::kDouble);
+    return {{"log_ratio", x - old}, {"outcome", outcome}, {"mask", some_mask()}};
+  }
+  if (type == "loss.token_guided_dpo") {
+    return {{"chosen_log_probs", x},
+            {"rejected_log_probs", old},
+            {"ref_chosen_log_probs", x + drawn(3, 0.4)},
+            {"ref_rejected_log_probs", old + drawn(4, 0.4)},
+            {"guide_chosen_log_probs", x + drawn(5, 0.4)},
+            {"guide_rejected_log_probs", old + drawn(6, 0.4)},
+            {"mask", at::ones({kRows, kTokens}, at::kBool)}};
+  }
   if (type == "loss.kl") return {{"log_probs", x}, {"ref_log_probs", old}, {"mask", some_mask()}};
   if (type == "loss.value_clip") {
     return {{"values", x}, {"old_values", old}, {"returns", drawn(3, 1.0)}, {"mask", some_mask()}};
@@ -48,8 +83,10 @@ std::map<std::string, at::Tensor> arguments_of(const QString& type) {
 EvaluateResult evaluated(const QString& type, const Json& params,
                          std::map<std::string, at::Tensor> given, at::ScalarType precision) {
   for (auto& [name, tensor] : given) {
-    if (tensor.is_floating_point()) tensor = tensor.to(precision);
+    // The same numbers in both precisions: some losses choose tokens by their bits.
+    if (tensor.is_floating_point()) tensor = tensor.to(at::kFloat).to(precision);
   }
+  if (type == "loss.token_guided_dpo") given.erase("mask");
   return evaluate(all_nodes(), type.toStdString(), params, package(given));
 }
 
@@ -58,7 +95,10 @@ bool agree(const at::Tensor& a, const at::Tensor& b) {
 }
 
 std::string trained_input(const QString& type) {
-  return type == "loss.value_clip" ? "values" : "log_probs";
+  if (type == "loss.value_clip" || type == "loss.value_cross_entropy") return "values";
+  if (type == "loss.entropy" || type == "loss.align_distill") return "logits";
+  if (type == "loss.implicit_process") return "log_ratio";
+  return type == "loss.token_guided_dpo" ? "chosen_log_probs" : "log_probs";
 }
 
 void cases() {
@@ -81,6 +121,22 @@ void cases() {
   }
   add("loss.value_clip", "{}");
   add("loss.value_clip", "{\"clip\": 0.05, \"scale\": 1}");
+  for (const char* type : {"loss.nll", "loss.policy_gradient", "loss.entropy", "loss.sapo",
+                           "loss.value_cross_entropy", "loss.clip_cov", "loss.kl_cov"}) {
+    add(type, "{}");
+    add(type, "{\"aggregate\": \"seq_mean_token_mean\"}");
+  }
+  add("loss.nll", "{\"coefficient\": 0.3}");
+  add("loss.entropy", "{\"coefficient\": 0.3}");
+  add("loss.sapo", "{\"tau_positive\": 0.7, \"tau_negative\": 1.5, \"log_ratio_clamp\": 0.3}");
+  add("loss.clip_cov", "{\"ratio\": 0.1, \"cov_low\": 0.1}");
+  add("loss.kl_cov", "{\"ratio\": 0.1, \"coefficient\": 0.5}");
+  add("loss.vespo", "{}");
+  add("loss.implicit_process", "{}");
+  add("loss.token_guided_dpo", "{}");
+  for (const char* form : {"aligndistil", "theorem1_adaptive"}) {
+    add("loss.align_distill", qPrintable(QString("{\"form\": \"%1\"}").arg(form)));
+  }
 }
 
 }  // namespace
@@ -97,9 +153,9 @@ class TestTokenKernels : public QObject {
     // What stands outside the mask is nothing to either.
     const at::Tensor outside = arguments.at("mask").logical_not();
     for (auto& [name, tensor] : arguments) {
-      if (tensor.is_floating_point()) {
-        tensor = tensor.masked_fill(outside, std::numeric_limits<double>::quiet_NaN());
-      }
+      if (!tensor.is_floating_point() || tensor.dim() < 2) continue;
+      const at::Tensor gone = tensor.dim() == 3 ? outside.unsqueeze(2) : outside;
+      tensor = tensor.masked_fill(gone, std::numeric_limits<double>::quiet_NaN());
     }
     const EvaluateResult exact = evaluated(type, given, arguments, at::kDouble);
     const EvaluateResult fast = evaluated(type, given, arguments, at::kFloat);
@@ -123,6 +179,8 @@ class TestTokenKernels : public QObject {
     const EvaluateResult fast =
         evaluated(type, Json::parse(params.toStdString()), arguments, at::kFloat);
     QVERIFY(std::isnan(loss_of(fast)));
+    // The gradient of these does not depend on what is trained.
+    if (type == "loss.nll" || type == "loss.policy_gradient") return;
     QVERIFY(!gradient_of(fast, trained_input(type)).isfinite().all().item<bool>());
   }
 
