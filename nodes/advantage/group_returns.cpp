@@ -21,14 +21,45 @@ struct ReturnMean {
   double count = 0;
 };
 
-/// Calls f(column, step) for the tokens of a row that count; without steps all are step 0.
+/// Calls f(column, step) for the tokens of a row that are in a step.
 template <class F>
 void for_steps(const bool* mask, const std::int64_t* index, std::int64_t tokens, F f) {
   for (std::int64_t t = 0; t < tokens; ++t) {
     if (!mask[t]) continue;
-    const std::int64_t step = index == nullptr ? 0 : index[t];
-    if (step >= 0) f(t, static_cast<std::size_t>(step));
+    if (index[t] >= 0) f(t, static_cast<std::size_t>(index[t]));
   }
+}
+
+/// Rewards of whole answers: a token's return minus the group's mean answer, in one pass from the
+/// end. An answer without tokens counts for nothing; where fewer than two have any, all is 0.
+template <class T>
+at::Tensor above_mean_answer(const at::Tensor& rewards, const at::Tensor& mask,
+                             const Groups& groups) {
+  at::Tensor out = at::zeros_like(rewards);
+  const std::int64_t tokens = rewards.size(1);
+  for (std::size_t g = 0; g < groups.count(); ++g) {
+    ReturnMean mean;
+    for (const std::int64_t row : groups.rows(g)) {
+      const bool* const m = row_of<const bool>(mask, row);
+      const T* const r = row_of<const T>(rewards, row);
+      if (count_tokens(m, tokens) == 0) continue;
+      mean.sum += masked_sum(m, tokens, [r](std::int64_t t) { return static_cast<double>(r[t]); });
+      mean.count += 1;
+    }
+    if (mean.count < 2) continue;
+    const double centre = mean.sum / mean.count;
+    for (const std::int64_t row : groups.rows(g)) {
+      const bool* const m = row_of<const bool>(mask, row);
+      const T* const r = row_of<const T>(rewards, row);
+      T* const a = row_of<T>(out, row);
+      double later = 0;
+      for (std::int64_t t = tokens; t-- > 0;) {
+        later += static_cast<double>(kept(r[t], m[t]));
+        a[t] = kept(static_cast<T>(later - centre), m[t]);
+      }
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -43,7 +74,15 @@ at::Tensor group_returns(const at::Tensor& rewards, const at::Tensor& mask, cons
                   "give step_index, or compare whole answers");
   }
   if (by_step) require_sizes("step_index", step_index, "rewards", rewards.sizes());
-  const at::Tensor index = by_step ? step_index.to(at::kCPU, at::kLong).contiguous() : at::Tensor();
+  if (!by_step) {
+    const at::ScalarType type = working_type({rewards});
+    const at::Tensor r = prepared(rewards.to(at::kCPU), type), m = where.contiguous();
+    const Groups groups(group, {}, rewards.size(0));
+    return (type == at::kDouble ? above_mean_answer<double>(r, m, groups)
+                                : above_mean_answer<float>(r, m, groups))
+        .to(rewards.device(), rewards.scalar_type());
+  }
+  const at::Tensor index = step_index.to(at::kCPU, at::kLong).contiguous();
   const at::Tensor returns =
       discounted_returns(rewards.to(at::kCPU, at::kDouble).contiguous(), where, 1.0);
   at::Tensor out = at::zeros_like(returns);

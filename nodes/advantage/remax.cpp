@@ -15,7 +15,7 @@ template <class T>
 AdvantagesAndReturns remax_of_rows(const at::Tensor& rewards, const at::Tensor& mask,
                                    const at::Tensor& baseline, const ParallelCalls& parallel) {
   const AdvantagesAndReturns out{at::empty_like(rewards), at::empty_like(rewards)};
-  const T* const base = baseline.data_ptr<T>();
+  const double* const base = baseline.data_ptr<double>();
   const std::int64_t tokens = rewards.size(1);
   for_rows(rewards.size(0), tokens, parallel, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) {
@@ -23,7 +23,7 @@ AdvantagesAndReturns remax_of_rows(const at::Tensor& rewards, const at::Tensor& 
       const bool* const m = row_of<const bool>(mask, row);
       T* const a = row_of<T>(out.advantages, row);
       T* const g = row_of<T>(out.returns, row);
-      const double greedy = static_cast<double>(base[row]);
+      const double greedy = base[row];
       double later = 0;
       for (std::int64_t t = tokens; t-- > 0;) {
         const bool in = m[t];
@@ -44,9 +44,9 @@ AdvantagesAndReturns remax(const at::Tensor& rewards, const at::Tensor& mask,
   require_matrix("rewards", rewards);
   require_vector("baselines", baseline, rewards.size(0));
   const at::Tensor where = checked_mask(mask, "rewards", rewards.sizes());
-  const at::ScalarType type = working_type({rewards, baseline});
+  const at::ScalarType type = working_type({rewards});
   const at::Tensor r = prepared(rewards, type);
-  const at::Tensor b = prepared(baseline, type);
+  const at::Tensor b = prepared(baseline, at::kDouble);
   const AdvantagesAndReturns out = type == at::kDouble
                                        ? remax_of_rows<double>(r, where, b, parallel)
                                        : remax_of_rows<float>(r, where, b, parallel);

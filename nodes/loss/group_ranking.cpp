@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "engine/core/registry.h"
@@ -23,26 +24,26 @@ std::vector<std::int64_t> by_reward(std::span<const std::int64_t> rows,
   return order;
 }
 
-/// Targets of each tail: rewards [k], best first, tails [m,k] bool -> [m,k], rows sum to 1.
+/// Targets of each tail: rewards [B,k], best first, tails [m,k] bool -> [B,m,k], rows sum to 1.
 at::Tensor targets_of(const at::Tensor& rewards, const at::Tensor& tails, double tau) {
   const at::Tensor impossible = at::full({}, -HUGE_VAL, rewards.options());
-  const at::Tensor of_tail = at::where(tails, rewards.unsqueeze(0), impossible);
+  const at::Tensor of_tail = at::where(tails, rewards.unsqueeze(1), impossible);
   if (tau > 0) return (of_tail / tau).softmax(-1);
   const at::Tensor best = of_tail.eq(std::get<0>(of_tail.max(-1, true))).to(rewards.scalar_type());
   return best / best.sum(-1, true);
 }
 
-/// Loss of one group: scores, rewards [k], best reward first -> [].
-at::Tensor group_loss(const at::Tensor& scores, const at::Tensor& rewards,
-                      const GroupRankingOptions& options) {
-  const std::int64_t size = scores.size(0);
+/// Sum of the losses of groups of one size: scores, rewards [B,k], best reward first -> [].
+at::Tensor summed_loss(const at::Tensor& scores, const at::Tensor& rewards,
+                       const GroupRankingOptions& options) {
+  const std::int64_t size = scores.size(1);
   const std::int64_t count =
       options.form == RankingForm::top1 ? 1 : std::max<std::int64_t>(size - 1, 1);
   const at::Tensor tails = at::ones({count, size}, rewards.options().dtype(at::kBool)).triu();
   const at::Tensor target = targets_of(rewards, tails, options.tau);
   const at::Tensor impossible = at::full({}, -HUGE_VAL, rewards.options());
-  const at::Tensor all = at::where(tails, scores.unsqueeze(0), impossible).logsumexp(-1);
-  return (all - (target * scores.unsqueeze(0)).sum(-1)).sum();
+  const at::Tensor all = at::where(tails, scores.unsqueeze(1), impossible).logsumexp(-1);
+  return (all - (target * scores.unsqueeze(1)).sum(-1)).sum();
 }
 
 }  // namespace
@@ -59,12 +60,18 @@ LossResult group_ranking_loss(const LossBatch& batch, const GroupRankingOptions&
   const std::vector<double> numbers = finite_rows(rewards, {}, "the reward");
   at::Tensor sum = at::zeros({}, scores.options());
   at::Tensor right = at::zeros({}, scores.detach().options());
+  std::map<std::size_t, std::vector<std::int64_t>> rows_of_size;  // group behind group
   for (std::size_t g = 0; g < groups.count(); ++g) {
-    const at::Tensor order =
-        at::tensor(by_reward(groups.rows(g), numbers), at::kLong).to(scores.device());
-    const at::Tensor s = scores.index_select(0, order);
-    sum = sum + group_loss(s, rewards.index_select(0, order), options);
-    right = right + s.detach().argmax().eq(0);
+    const std::vector<std::int64_t> order = by_reward(groups.rows(g), numbers);
+    auto& rows = rows_of_size[order.size()];
+    rows.insert(rows.end(), order.begin(), order.end());
+  }
+  for (const auto& [size, rows] : rows_of_size) {
+    const at::Tensor order = at::tensor(rows, at::kLong).to(scores.device());
+    const std::vector<std::int64_t> shape{-1, static_cast<std::int64_t>(size)};
+    const at::Tensor s = scores.index_select(0, order).view(shape);
+    sum = sum + summed_loss(s, rewards.index_select(0, order).view(shape), options);
+    right = right + s.detach().argmax(1).eq(0).sum();
   }
   const double here = std::max<double>(1, static_cast<double>(groups.count()));
   LossResult result;

@@ -4,13 +4,13 @@
 usage: tests/bench/co_training.py [--program FILE] [--rounds 5] [--iterations 12]
 
 A graph with the co-trained branch of a paper twice, from one start, neither needing the other: policy and verifier of
-graphs/17-cooper.json, generator and discriminator of graphs/39-adv-grpo.json. Prints the seconds of the iterations in
-which both branches train (the phases before are one iteration each of at most 300 updates, enough for answers that the
-verifier can learn from, and are taken off), their ratio, and for how much of the time the trace shows both at work."""
+graphs/17-cooper.json, generator and discriminator of graphs/39-adv-grpo.json. The phases before are one iteration each
+of at most 300 updates, enough for answers that the verifier can learn from. Prints the seconds from the start of the
+earlier branch to the end of the later one as the trace has them, over all iterations but the first, their ratio, and
+for how much of the time both were at work."""
 import argparse
 import json
 import pathlib
-import sqlite3
 import statistics
 import subprocess
 import tempfile
@@ -41,26 +41,30 @@ def run(program, graph, iterations, threads, folder):
     return max(pathlib.Path(folder).iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-def seconds(folder):
-    store = sqlite3.connect(folder / "run.db")
-    (value,), = store.execute("SELECT seconds FROM nodes WHERE node = 'stage'").fetchall()
-    store.close()
-    return value
-
-
-def overlap(folder, branch):
-    """Share of the branches' time in which both were at work."""
-    spans = {branch: [], "twin": []}
+def spans_of(folder, branch):
+    """(start, end) in seconds of every firing of both branches, by iteration."""
+    spans = {}
     for line in (folder / "trace.json").read_text().splitlines():
         text = line.strip().rstrip(",")
         if not text.startswith("{"):
             continue
         event = json.loads(text)
-        last = str(event.get("name", "")).split("/")[-1]
-        if event.get("ph") == "X" and last in spans:
-            spans[last].append((event["ts"], event["ts"] + event["dur"]))
-    both = sum(max(0, min(a[1], b[1]) - max(a[0], b[0])) for a in spans[branch] for b in spans["twin"])
-    longest = max(sum(end - start for start, end in list_) for list_ in spans.values())
+        name = str(event.get("name", "")).split("/")[-1]
+        if event.get("ph") == "X" and name in (branch, "twin"):
+            span = (1e-6 * event["ts"], 1e-6 * (event["ts"] + event["dur"]))
+            spans.setdefault(event["args"]["iteration"], {})[name] = span
+    return [pair for _, pair in sorted(spans.items())]
+
+
+def seconds(pairs):
+    """From the start of the earlier branch to the end of the later one, all iterations but the first."""
+    return sum(max(end for _, end in pair.values()) - min(start for start, _ in pair.values()) for pair in pairs[1:])
+
+
+def overlap(pairs):
+    """Share of the longer branch's time in which both were at work."""
+    both = sum(max(0, min(end for _, end in pair.values()) - max(start for start, _ in pair.values())) for pair in pairs)
+    longest = sum(max(end - start for start, end in pair.values()) for pair in pairs)
     return both / longest if longest else 0.0
 
 
@@ -72,10 +76,10 @@ def measure(options, name, branch):
         times, share = {1: [], 2: []}, 0.0
         for turn in range(options.rounds):
             for threads in (1, 2):
-                short = seconds(run(options.program, path, before + 1, threads, f"{place}/s{turn}-{threads}"))
-                folder = run(options.program, path, before + 1 + options.iterations, threads, f"{place}/l{turn}-{threads}")
-                times[threads].append(seconds(folder) - short)
-                share = overlap(folder, branch)
+                folder = run(options.program, path, before + 1 + options.iterations, threads, f"{place}/{turn}-{threads}")
+                pairs = spans_of(folder, branch)
+                times[threads].append(seconds(pairs))
+                share = overlap(pairs)
         ratios = sorted(a / b for a, b in zip(times[1], times[2]))
         one, two = statistics.median(times[1]), statistics.median(times[2])
         print(f"| {name}, {branch} twice | {one:.2f} | {two:.2f} | {statistics.median(ratios):.2f} "
