@@ -70,7 +70,8 @@ int new_graph(const NewGiven& given) {
   const std::string file_name = given.name.ends_with(".json") ? given.name : given.name + ".json";
   const fs::path path = fs::path(given.dir) / file_name;
   const std::string title = path.stem().string();
-  if (title.empty()) throw WrongUsage("graph-name", "the graph has no name", "write a file name");
+  if (title.empty() || title.starts_with("."))
+    throw WrongUsage("graph-name", "the graph has no name", "write a file name");
   write_new({{path, starter_graph(title)}});
   const std::string shown = path.lexically_normal().string();
   print(fmt::format("next: rewardloom check {0}\n      rewardloom run {0}\n", shown));

@@ -118,7 +118,8 @@ std::vector<std::string> nearest(std::string_view wrong, const std::vector<std::
                                  std::size_t limit) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const std::string& name : known) {
-    const std::size_t distance = edit_distance(wrong, name);
+    const bool begun = wrong.size() >= 3 && name.starts_with(wrong);  // left unfinished
+    const std::size_t distance = begun ? 1 : edit_distance(wrong, name);
     if (distance <= std::max<std::size_t>(2, wrong.size() / 2)) ranked.emplace_back(distance, name);
   }
   std::stable_sort(ranked.begin(), ranked.end());

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <unordered_set>
+#include <algorithm>
+#include <utility>
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
@@ -38,11 +39,12 @@ void add_advantages(const std::vector<double>& reward, RowList from, RowList row
 
 /// The first row of each trajectory among the rows.
 std::vector<std::int64_t> first_rows(RowList rows, const std::int64_t* trajectory) {
-  std::unordered_set<std::int64_t> seen;
-  std::vector<std::int64_t> first;
-  for (const std::int64_t row : rows) {
-    if (seen.insert(trajectory[row]).second) first.push_back(row);
-  }
+  const auto key = [trajectory](std::int64_t row) { return std::pair(trajectory[row], row); };
+  std::vector<std::int64_t> first(rows.begin(), rows.end());
+  std::sort(first.begin(), first.end(), [&](auto a, auto b) { return key(a) < key(b); });
+  const auto same = [trajectory](auto a, auto b) { return trajectory[a] == trajectory[b]; };
+  first.erase(std::unique(first.begin(), first.end(), same), first.end());
+  std::sort(first.begin(), first.end());
   return first;
 }
 
