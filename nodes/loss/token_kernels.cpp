@@ -105,6 +105,17 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
   }
 }
 
+/// e^log_ratio of two log-probs, and where it follows the first: neither bound holds it.
+struct Ratio {
+  Floats free, log, value;
+  Integers moves;
+};
+REWARDLOOM_INLINE Ratio ratio_of(const Floats& x, const Floats& old, float limit) {
+  const Floats free = x - old, log = within(free, -limit, limit);
+  return {free, log, exponential(at_most(log, kLargestLog)),
+          (free == log) & (log <= fill(kLargestLog))};
+}
+
 struct ClipNumbers {
   float log_ratio, low, high, dual, cap;
   float mean_advantage = 0, mean_log_prob = 0;
@@ -115,10 +126,7 @@ void clip_rows(const Rows& rows, const ClipNumbers& c, double* sums) {
   each_token(
       rows, sums,
       [&](const Floats& x, const Floats& old, const Floats& a) __attribute__((always_inline)) {
-        const Floats free = x - old;
-        const Floats log_ratio = within(free, -c.log_ratio, c.log_ratio);
-        const Floats ratio = exponential(at_most(log_ratio, kLargestLog));
-        const Integers moves = (free == log_ratio) & (log_ratio <= fill(kLargestLog));
+        const auto [free, log_ratio, ratio, moves] = ratio_of(x, old, c.log_ratio);
         const Floats plain = -a * at_most(ratio, c.cap);
         const Floats clipped = -a * within(ratio, c.low, c.high);
         const Integers is_clipped = clipped > plain;
@@ -156,10 +164,7 @@ void sapo_rows(const Rows& rows, const SapoNumbers& c, double* sums) {
   each_token(
       rows, sums,
       [&](const Floats& x, const Floats& old, const Floats& a) __attribute__((always_inline)) {
-        const Floats free = x - old;
-        const Floats log_ratio = within(free, -c.log_ratio, c.log_ratio);
-        const Floats ratio = exponential(at_most(log_ratio, kLargestLog));
-        const Integers moves = (free == log_ratio) & (log_ratio <= fill(kLargestLog));
+        const auto [free, log_ratio, ratio, moves] = ratio_of(x, old, c.log_ratio);
         const Floats tau = a > 0 ? fill(c.plus) : fill(c.minus);
         const Floats e = exponential(-tau * (ratio - 1.0f));
         const Floats gate = 1.0f / (1.0f + e);
@@ -366,23 +371,11 @@ struct SumsOfRows : torch::autograd::Function<SumsOfRows> {
   }
 };
 
-struct WithRowDerivative : torch::autograd::Function<WithRowDerivative> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
-                            const at::Tensor& sums, const at::Tensor& derivative) {
-    context->save_for_backward({derivative});
-    return sums.view_as(sums);
-  }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               torch::autograd::tensor_list gradients) {
-    return {context->get_saved_variables()[0] * gradients[0].unsqueeze(-1), at::Tensor(),
-            at::Tensor()};
-  }
-};
-
 float limit_of(const std::optional<double>& limit) {
   return limit ? static_cast<float>(*limit) : kInfinity;
 }
 
+/// A derivative with one dimension more than the value is by all inputs of that value.
 struct WithDerivative : torch::autograd::Function<WithDerivative> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
                             const at::Tensor& value, const at::Tensor& derivative) {
@@ -391,7 +384,10 @@ struct WithDerivative : torch::autograd::Function<WithDerivative> {
   }
   static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
                                                torch::autograd::tensor_list gradients) {
-    return {context->get_saved_variables()[0] * gradients[0], at::Tensor(), at::Tensor()};
+    const at::Tensor derivative = context->get_saved_variables()[0];
+    const bool of_each = gradients[0].dim() < derivative.dim();
+    return {derivative * (of_each ? gradients[0].unsqueeze(-1) : gradients[0]), at::Tensor(),
+            at::Tensor()};
   }
 };
 
@@ -529,7 +525,7 @@ at::Tensor guided_sums(const at::Tensor& x, const at::Tensor& reference, const a
                                         })[0]
                               .to(at::kFloat);
   if (!x.requires_grad() || !at::GradMode::is_enabled()) return sums;
-  return WithRowDerivative::apply(x, sums, derivative);
+  return WithDerivative::apply(x, sums, derivative);
 }
 
 at::Tensor differentiable(const at::Tensor& input, const TokenPass& pass) {

@@ -1,6 +1,5 @@
 #include "nodes/loss/vocabulary_kernels.h"
 
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "nodes/loss/token_kernels.h"
 #include "nodes/text/vector_math.h"
 
 namespace rewardloom {
@@ -138,19 +138,6 @@ void each_position(const at::Tensor& mask, std::int64_t size, float* derivative,
   }
 }
 
-struct WithVocabularyDerivative : torch::autograd::Function<WithVocabularyDerivative> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
-                            const at::Tensor& value, const at::Tensor& derivative) {
-    context->save_for_backward({derivative});
-    return value.view_as(value);
-  }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               torch::autograd::tensor_list gradients) {
-    return {context->get_saved_variables()[0] * gradients[0].unsqueeze(-1), at::Tensor(),
-            at::Tensor()};
-  }
-};
-
 }  // namespace
 
 bool fits_vocabulary_pass(const at::Tensor& mask, std::initializer_list<at::Tensor> logits) {
@@ -208,8 +195,7 @@ AlignPass align_pass(const at::Tensor& mask, const at::Tensor& logits, const at:
 }
 
 at::Tensor differentiable(const at::Tensor& logits, const VocabularyPass& pass) {
-  if (!logits.requires_grad() || !at::GradMode::is_enabled()) return pass.value;
-  return WithVocabularyDerivative::apply(logits, pass.value, pass.derivative);
+  return differentiable(logits, TokenPass{pass.value, pass.derivative, {}, {}});
 }
 
 }  // namespace rewardloom
