@@ -40,9 +40,14 @@ void add_advantages(const std::vector<double>& reward, RowList from, RowList row
 /// The first row of each trajectory among the rows.
 std::vector<std::int64_t> first_rows(RowList rows, const std::int64_t* trajectory) {
   const auto key = [trajectory](std::int64_t row) { return std::pair(trajectory[row], row); };
-  std::vector<std::int64_t> first(rows.begin(), rows.end());
-  std::sort(first.begin(), first.end(), [&](auto a, auto b) { return key(a) < key(b); });
+  const auto before = [&](auto a, auto b) { return key(a) < key(b); };
   const auto same = [trajectory](auto a, auto b) { return trajectory[a] == trajectory[b]; };
+  std::vector<std::int64_t> first(rows.begin(), rows.end());
+  if (std::is_sorted(first.begin(), first.end(), before)) {
+    first.erase(std::unique(first.begin(), first.end(), same), first.end());
+    if (std::is_sorted(first.begin(), first.end())) return first;
+  }
+  std::sort(first.begin(), first.end(), before);
   first.erase(std::unique(first.begin(), first.end(), same), first.end());
   std::sort(first.begin(), first.end());
   return first;

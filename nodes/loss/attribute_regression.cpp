@@ -3,9 +3,46 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
+namespace {
+
+/// What all labels that are there add up to.
+struct Sums {
+  at::Tensor squares;  ///< [], with gradient
+  at::Tensor errors;   ///< [], absolute
+  at::Tensor count;    ///< []
+};
+
+/// Sums: absolute errors, labels that are there.
+REWARDLOOM_VECTORISED
+PassSums error_rows(const PassPlaces& places, float mask_value) {
+  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    using namespace vector_math;
+    const Integers there = rows.in[1] != fill(mask_value);
+    const Dual<1> error = where(there, trained<1>(rows.in[0], 0) - rows.in[1], Dual<1>{});
+    PassTerms<1> terms{square(error)};
+    terms.sums[0] = dual_lanes::magnitude(error.value);
+    terms.sums[1] = row_pass::one_where(there);
+    return terms;
+  });
+}
+
+Sums summed(const at::Tensor& predictions, const at::Tensor& labels, double mask_value) {
+  if (fits_row_pass({predictions, labels})) {
+    LossPass pass({predictions, labels}, {}, {.trained = 1});
+    pass.set(error_rows(pass.places(), static_cast<float>(mask_value)));
+    return {pass.sum(), logged_number(pass.sum_of(0)), logged_number(pass.sum_of(1))};
+  }
+  const at::Tensor there = labels.ne(mask_value);
+  const at::Tensor zero = at::zeros({}, labels.options());
+  const at::Tensor error = at::where(there, predictions, zero) - at::where(there, labels, zero);
+  return {error.square().sum(), error.detach().abs().sum(), there.sum().to(error.scalar_type())};
+}
+
+}  // namespace
 
 LossResult attribute_regression_loss(const LossBatch& batch, double mask_value) {
   const at::Tensor& predictions = batch.at("predictions");
@@ -17,19 +54,13 @@ LossResult attribute_regression_loss(const LossBatch& batch, double mask_value) 
   const at::Tensor labels = argument_like(batch, "labels", predictions, "predictions")
                                 .detach()
                                 .to(predictions.scalar_type());
-  const at::Tensor there = labels.ne(mask_value);
-  const at::Tensor zero = at::zeros({}, labels.options());
-  const at::Tensor error = at::where(there, predictions, zero) - at::where(there, labels, zero);
-  const at::Tensor count = there.sum();
   if (!batch.total_weight) {
     require_whole_step(batch.total_sequences, static_cast<double>(labels.size(0)),
                        "divides by the labels of all rows of a step");
   }
-  LossResult result;
-  result.loss = divided_by(error.square().sum(), batch.total_weight, count);
-  result.outputs = {{"error", divided_by(error.detach().abs().sum(), {}, count)},
-                    {"labels_here", count.to(error.scalar_type())}};
-  return result;
+  const Sums sums = summed(predictions, labels, mask_value);
+  return {divided_by(sums.squares, batch.total_weight, sums.count),
+          {{"error", divided_by(sums.errors, {}, sums.count)}, {"labels_here", sums.count}}};
 }
 
 struct AttributeRegression final : LossNode {

@@ -4,53 +4,136 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 #include "nodes/loss/unpaired.h"
 
 namespace rewardloom {
 namespace {
 
-at::Tensor offset_of(const LossBatch& batch, const at::Tensor& gain, const at::Tensor& desirable,
-                     DenoiseOffset kind) {
-  if (kind == DenoiseOffset::none) return at::zeros({}, gain.options());
-  require_whole_step(batch.total_sequences, static_cast<double>(gain.size(0)),
-                     "subtracts a mean over all rows of a step");
-  if (kind == DenoiseOffset::batch_mean) {
-    return mean_over(gain, at::ones_like(desirable)).clamp_min(0);
-  }
-  return 0.5 * (mean_over(gain, desirable) + mean_over(gain, desirable.logical_not()));
+/// Single images; the gain of a row is ref_error - error.
+struct Images {
+  at::Tensor error, ref_error;
+  at::Tensor desirable;  ///< [N] bool
+};
+
+/// Sums: gains of desirable rows, of the others, how many are desirable.
+REWARDLOOM_VECTORISED
+PassSums gain_rows(const PassPlaces& places) {
+  return each_row<1>(places, [](const PassLanes& rows) __attribute__((always_inline)) {
+    const vector_math::Floats gain = rows.in[1] - rows.in[0], zero{};
+    PassTerms<1> terms{};
+    terms.sums[0] = rows.flag ? gain : zero;
+    terms.sums[1] = rows.flag ? zero : gain;
+    terms.sums[2] = row_pass::one_where(rows.flag);
+    return terms;
+  });
 }
 
-/// gain: beta * g [N]; sign: +-1 [N].
-at::Tensor utility_of(const at::Tensor& gain, const at::Tensor& sign, Utility utility) {
+/// Means of the gains, each [].
+struct MeanGains {
+  at::Tensor all, desirable, others;
+};
+
+MeanGains mean_gains(const Images& images) {
+  const at::Tensor error = images.error.detach();
+  if (!fits_row_pass({error, images.ref_error}, images.desirable)) {
+    const at::Tensor gain = images.ref_error - error;
+    return {mean_difference(images.ref_error, error), mean_over(gain, images.desirable),
+            mean_over(gain, images.desirable.logical_not())};
+  }
+  LossPass pass({error, images.ref_error}, images.desirable, {.trained = 0});
+  pass.set(gain_rows(pass.places()));
+  const double liked = pass.sum_of(2), disliked = pass.rows() - liked;
+  const auto mean = [](double sum, double count) {
+    return logged_number(sum / std::max(1.0, count));
+  };
+  return {mean(pass.sum_of(0) + pass.sum_of(1), pass.rows()), mean(pass.sum_of(0), liked),
+          mean(pass.sum_of(1), disliked)};
+}
+
+at::Tensor offset_of(const LossBatch& batch, const Images& images, DenoiseOffset kind) {
+  if (kind == DenoiseOffset::none) return at::zeros({}, images.ref_error.options());
+  require_whole_step(batch.total_sequences, static_cast<double>(images.error.size(0)),
+                     "subtracts a mean over all rows of a step");
+  const MeanGains gains = mean_gains(images);
+  if (kind == DenoiseOffset::batch_mean) return gains.all.clamp_min(0);
+  return 0.5 * (gains.desirable + gains.others);
+}
+
+/// gain: beta * g; sign: +-1. X is a tensor or a dual number of some rows, C its constants.
+template <class X, class C>
+REWARDLOOM_INLINE X utility_of(const X& gain, const C& sign, Utility utility) {
   switch (utility) {
-    case Utility::loss_averse: return at::log_sigmoid(sign * gain);
-    case Utility::risk_seeking_1: return -sign * at::log_sigmoid(-gain);
+    case Utility::loss_averse: return log_sigmoid(sign * gain);
+    case Utility::risk_seeking_1: return -(sign * log_sigmoid(-gain));
     case Utility::risk_seeking_2: return sign * bounded_exp(gain / 100) - 1;
-    case Utility::risk_seeking_3: return -at::log_sigmoid(-sign * gain);
+    case Utility::risk_seeking_3: return -log_sigmoid(-(sign * gain));
     case Utility::sigmoid: break;
   }
-  return (sign * gain).sigmoid();
+  return sigmoid(sign * gain);
+}
+
+/// Sums: rows on the right side.
+REWARDLOOM_VECTORISED
+PassSums image_rows(const PassPlaces& places, float offset, const DenoisePairOptions& options) {
+  const float liked = static_cast<float>(options.weight_desirable);
+  const float disliked = static_cast<float>(options.weight_undesirable);
+  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    using namespace vector_math;
+    const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
+    const Floats weight = rows.flag ? fill(liked) : fill(disliked);
+    const Dual<1> gain = options.beta * (rows.in[1] - trained<1>(rows.in[0], 0) - fill(offset));
+    PassTerms<1> terms{weight * (1 - utility_of(gain, sign, options.utility))};
+    terms.sums[0] = row_pass::one_where(sign * gain.value > Floats{});
+    return terms;
+  });
 }
 
 LossResult unpaired(const LossBatch& batch, const DenoisePairOptions& options) {
   const at::Tensor error = row_argument(batch, "error");
-  const at::Tensor gain = argument_like(batch, "ref_error", error, "error").detach() - error;
-  const at::Tensor desirable = argument_like(batch, "desirable", error, "error").to(at::kBool);
-  const at::Tensor offset = offset_of(batch, gain.detach(), desirable, options.kl_offset);
-  const auto by_class = [&](double yes, double no) {
-    return at::where(desirable, at::full({}, yes, offset.options()),
-                     at::full({}, no, offset.options()));
-  };
-  const at::Tensor sign = by_class(1, -1);
-  const at::Tensor scaled = options.beta * (gain - offset);
-  const at::Tensor losses = by_class(options.weight_desirable, options.weight_undesirable) *
-                            (1 - utility_of(scaled, sign, options.utility));
-  LossResult result;
-  result.loss = row_mean(losses, batch);
-  const at::Tensor right = (sign * scaled.detach() > 0).to(offset.scalar_type());
-  result.outputs = {{"kl", offset}, {"accuracy", right.mean()}};
-  return result;
+  const Images images{error, argument_like(batch, "ref_error", error, "error").detach(),
+                      argument_like(batch, "desirable", error, "error").to(at::kBool)};
+  const at::Tensor offset = offset_of(batch, images, options.kl_offset);
+  if (fits_row_pass({error, images.ref_error}, images.desirable)) {
+    LossPass pass({error, images.ref_error}, images.desirable, {.trained = 1});
+    pass.set(image_rows(pass.places(), offset.item<float>(), options));
+    return {row_mean_of(pass.sum(), pass.rows(), batch),
+            {{"kl", offset}, {"accuracy", logged_number(pass.mean_of(0))}}};
+  }
+  const at::Tensor sign = by_class(images.desirable, 1, -1, offset);
+  const at::Tensor weight =
+      by_class(images.desirable, options.weight_desirable, options.weight_undesirable, offset);
+  const at::Tensor gain = options.beta * (images.ref_error - error - offset);
+  const at::Tensor right = (sign * gain.detach() > 0).to(offset.scalar_type());
+  return {row_mean(weight * (1 - utility_of(gain, sign, options.utility)), batch),
+          {{"kl", offset}, {"accuracy", right.mean()}}};
+}
+
+/// d: how much more the preferred image has gained; label: a probability, for soft_dpo. X and C as
+/// above.
+template <class X, class C>
+REWARDLOOM_INLINE X pair_losses(const X& d, const X& chosen_error, const C& label,
+                                const DenoisePairOptions& options) {
+  X losses = logistic_loss(d);
+  if (options.kind == DenoiseKind::soft_dpo) {
+    losses = label * losses + (1 - label) * logistic_loss(-d);
+  }
+  if (options.similar != 0) losses = losses + options.similar * chosen_error;
+  return losses;
+}
+
+/// Sums: pairs in the right order, d.
+REWARDLOOM_VECTORISED
+PassSums pair_rows(const PassPlaces& places, const DenoisePairOptions& options) {
+  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    const Dual<2> chosen = trained<2>(rows.in[0], 0), rejected = trained<2>(rows.in[1], 1);
+    const Dual<2> d = options.beta * ((rows.in[2] - chosen) - (rows.in[3] - rejected));
+    PassTerms<2> terms{pair_losses(d, chosen, rows.in[4], options)};
+    terms.sums[0] = row_pass::one_where(d.value > vector_math::Floats{});
+    terms.sums[1] = d.value;
+    return terms;
+  });
 }
 
 LossResult paired(const LossBatch& batch, const DenoisePairOptions& options) {
@@ -58,21 +141,24 @@ LossResult paired(const LossBatch& batch, const DenoisePairOptions& options) {
   const auto like_chosen = [&](const char* name) {
     return argument_like(batch, name, chosen, "chosen_error");
   };
-  const at::Tensor chosen_gain = like_chosen("ref_chosen_error").detach() - chosen;
-  const at::Tensor rejected_gain =
-      like_chosen("ref_rejected_error").detach() - like_chosen("rejected_error");
-  const at::Tensor d = options.beta * (chosen_gain - rejected_gain);
-  at::Tensor losses = logistic_loss(d);
+  const at::Tensor ref_chosen = like_chosen("ref_chosen_error").detach();
+  const at::Tensor ref_rejected = like_chosen("ref_rejected_error").detach();
+  const at::Tensor rejected = like_chosen("rejected_error");
+  at::Tensor label;
   if (options.kind == DenoiseKind::soft_dpo) {
-    const at::Tensor y = like_chosen("label").detach().to(d.scalar_type());
-    losses = y * losses + (1 - y) * logistic_loss(-d);
+    label = like_chosen("label").detach().to(chosen.scalar_type());
   }
-  if (options.similar != 0) losses = losses + options.similar * chosen;
-  LossResult result;
-  result.loss = pair_mean(losses, batch);
-  result.outputs = {{"accuracy", (d.detach() > 0).to(d.scalar_type()).mean()},
-                    {"margin", d.detach().mean()}};
-  return result;
+  if (fits_row_pass({chosen, rejected, ref_chosen, ref_rejected, label})) {
+    LossPass pass({chosen, rejected, ref_chosen, ref_rejected, label}, {}, {.trained = 2});
+    pass.set(pair_rows(pass.places(), options));
+    return {pair_mean_of(pass.sum(), pass.rows(), batch),
+            {{"accuracy", logged_number(pass.mean_of(0))},
+             {"margin", logged_number(pass.mean_of(1))}}};
+  }
+  const at::Tensor d = options.beta * ((ref_chosen - chosen) - (ref_rejected - rejected));
+  return {pair_mean(pair_losses(d, chosen, label, options), batch),
+          {{"accuracy", (d.detach() > 0).to(d.scalar_type()).mean()},
+           {"margin", d.detach().mean()}}};
 }
 
 }  // namespace

@@ -4,24 +4,26 @@
 
 #include "nodes/loss/dpo.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
 namespace {
 
-/// The log-probs of pairs against the reference.
+/// Log-ratios of pairs to the reference, [N] each: tensors, or dual numbers of some of the rows.
+template <class X>
 struct Sides {
-  at::Tensor policy_gap, reference_gap;  ///< [N] chosen - rejected
-  at::Tensor chosen, rejected;           ///< [N] log-ratios
-  at::Tensor chosen_score, rejected_score;
-  at::Tensor delta() const { return chosen_score - rejected_score; }
+  X chosen, rejected;
+  X chosen_score, rejected_score;
+  REWARDLOOM_INLINE X delta() const { return chosen_score - rejected_score; }
 };
 
-at::Tensor score(const at::Tensor& x, const DpoOptions& options) {
+template <class X>
+REWARDLOOM_INLINE X score(const X& x, const DpoOptions& options) {
   const double power = options.alpha - 1;
   switch (options.divergence) {
     case Divergence::forward_kl: return -bounded_exp(-x);
-    case Divergence::js_divergence: return at::log_sigmoid(x);
+    case Divergence::js_divergence: return log_sigmoid(x);
     case Divergence::alpha_divergence:
       if (std::abs(power) < 1e-6) return x;
       return bounded_exp(power * x) / power;
@@ -30,77 +32,112 @@ at::Tensor score(const at::Tensor& x, const DpoOptions& options) {
   return x;
 }
 
-Sides sides_of(const LossBatch& batch, const DpoOptions& options) {
-  const at::Tensor chosen = row_argument(batch, "chosen_log_probs");
-  const auto like_chosen = [&](const char* name) {
-    return argument_like(batch, name, chosen, "chosen_log_probs");
-  };
-  const at::Tensor rejected = like_chosen("rejected_log_probs");
-  at::Tensor ref_chosen = at::zeros_like(chosen.detach());
-  at::Tensor ref_rejected = ref_chosen;
-  if (!options.reference_free) {
-    ref_chosen = like_chosen("ref_chosen_log_probs").detach();
-    ref_rejected = like_chosen("ref_rejected_log_probs").detach();
-  }
-  Sides sides{chosen - rejected,
-              ref_chosen - ref_rejected,
-              chosen - ref_chosen,
-              rejected - ref_rejected,
-              {},
-              {}};
-  sides.chosen_score = score(sides.chosen, options);
-  sides.rejected_score = score(sides.rejected, options);
-  return sides;
+template <class X>
+REWARDLOOM_INLINE Sides<X> sides(const X& chosen, const X& rejected, const DpoOptions& options) {
+  return {chosen, rejected, score(chosen, options), score(rejected, options)};
 }
 
-/// The gap of scores, per token of each completion where asked.
-at::Tensor normalised_delta(const LossBatch& batch, const Sides& sides, bool normalise) {
-  if (!normalise) return sides.delta();
-  const auto lengths = [&](const char* name) {
-    return argument_like(batch, name, sides.chosen, "chosen_log_probs")
-        .clamp_min(1)
-        .to(sides.chosen.scalar_type());
-  };
-  return sides.chosen_score / lengths("chosen_lengths") -
-         sides.rejected_score / lengths("rejected_lengths");
+template <class X>
+REWARDLOOM_INLINE X exo_pair(const X& logits, double smoothing) {
+  return sigmoid(logits) * (log_sigmoid(logits) - std::log1p(-smoothing)) +
+         sigmoid(-logits) * (log_sigmoid(-logits) - std::log(smoothing));
 }
 
-at::Tensor exo_pair(const at::Tensor& logits, double smoothing) {
-  if (smoothing <= 0) {
-    throw Failure("label-smoothing", "exo_pair has label_smoothing 0, so its loss is infinite",
-                  "set label_smoothing above 0, e.g. 0.001");
-  }
-  const at::Tensor log_right = at::log_sigmoid(logits), log_wrong = at::log_sigmoid(-logits);
-  return logits.sigmoid() * (log_right - std::log1p(-smoothing)) +
-         (-logits).sigmoid() * (log_wrong - std::log(smoothing));
-}
-
-at::Tensor robust(const at::Tensor& logits, double flipped) {
-  if (flipped >= 0.5) {
-    throw Failure("label-smoothing", "robust has label_smoothing 0.5: the labels say nothing",
-                  "set label_smoothing below 0.5");
-  }
-  const at::Tensor clean = logistic_loss(logits), wrong = logistic_loss(-logits);
+template <class X>
+REWARDLOOM_INLINE X robust(const X& logits, double flipped) {
+  const X clean = logistic_loss(logits), wrong = logistic_loss(-logits);
   return ((1 - flipped) * clean - flipped * wrong) / (1 - 2 * flipped);
 }
 
-at::Tensor discopop(const at::Tensor& logits, double tau) {
-  const at::Tensor logistic = logistic_loss(logits) * (-logits / tau).sigmoid();
+template <class X>
+REWARDLOOM_INLINE X discopop(const X& logits, double tau) {
+  const X logistic = logistic_loss(logits) * sigmoid(-logits / tau);
   // exp(-x) sigmoid(x / tau) in one exponential: its factors alone would be inf * 0.
-  return logistic + bounded_exp(at::log_sigmoid(logits / tau) - logits);
+  return logistic + bounded_exp(log_sigmoid(logits / tau) - logits);
 }
 
-at::Tensor bco_pair(const LossBatch& batch, const Sides& sides, const DpoOptions& options) {
-  at::Tensor chosen = options.beta * sides.chosen_score;
-  at::Tensor rejected = options.beta * sides.rejected_score;
-  if (options.bco_delta == BcoDelta::batch_mean) {
-    require_whole_step(pairs_of_step(batch), static_cast<double>(chosen.size(0)),
-                       "subtracts the mean reward of all pairs of a step");
-    const at::Tensor delta = 0.5 * (chosen.mean() + rejected.mean()).detach();
-    chosen = chosen - delta;
-    rejected = rejected - delta;
+/// Losses on beta times the gap of scores alone.
+template <class X>
+REWARDLOOM_INLINE X gap_loss(const X& logits, const DpoOptions& options) {
+  switch (options.variant) {
+    case DpoVariant::hinge: return relu(1 - logits);
+    case DpoVariant::exo_pair: return exo_pair(logits, options.label_smoothing);
+    case DpoVariant::robust: return robust(logits, options.label_smoothing);
+    case DpoVariant::discopop: return discopop(logits, options.discopop_tau);
+    default: return logistic_loss(logits, options.label_smoothing);
   }
-  return logistic_loss(chosen) + logistic_loss(-rejected);
+}
+
+/// Losses of pairs that need no other pair. gap: of the scores, per token where that is asked.
+template <class X>
+REWARDLOOM_INLINE X losses_of(const Sides<X>& pair, const X& gap, const DpoOptions& options) {
+  const double beta = options.beta;
+  switch (options.variant) {
+    case DpoVariant::ipo: return square(gap - 0.5 / beta);
+    case DpoVariant::sigmoid_norm: return logistic_loss(beta * gap);
+    case DpoVariant::nca_pair:
+      return logistic_loss(beta * pair.chosen_score) +
+             0.5 * logistic_loss(-beta * pair.chosen_score) +
+             0.5 * logistic_loss(-beta * pair.rejected_score);
+    case DpoVariant::bco_pair:
+      return logistic_loss(beta * pair.chosen_score) + logistic_loss(-beta * pair.rejected_score);
+    case DpoVariant::sppo_hard:
+      return square(pair.chosen_score - 0.5 / beta) + square(pair.rejected_score + 0.5 / beta);
+    case DpoVariant::apo_zero: return sigmoid(-beta * pair.chosen) + sigmoid(beta * pair.rejected);
+    case DpoVariant::apo_down: return sigmoid(beta * pair.chosen) + sigmoid(-beta * pair.delta());
+    default: return gap_loss(beta * gap, options);
+  }
+}
+
+bool divides_by_lengths(const DpoOptions& options) {
+  const bool can = options.variant == DpoVariant::ipo || options.variant == DpoVariant::sigmoid_norm;
+  return can && options.length_normalise;
+}
+
+/// What a DPO loss is given; references are undefined where they are not used, as lengths are.
+struct PairArguments {
+  at::Tensor chosen, rejected;
+  at::Tensor ref_chosen, ref_rejected;
+  at::Tensor chosen_lengths, rejected_lengths;
+};
+
+PairArguments pair_arguments(const LossBatch& batch, const DpoOptions& options) {
+  PairArguments in;
+  in.chosen = row_argument(batch, "chosen_log_probs");
+  const auto like_chosen = [&](const char* name) {
+    return argument_like(batch, name, in.chosen, "chosen_log_probs");
+  };
+  in.rejected = like_chosen("rejected_log_probs");
+  if (!options.reference_free) {
+    in.ref_chosen = like_chosen("ref_chosen_log_probs").detach();
+    in.ref_rejected = like_chosen("ref_rejected_log_probs").detach();
+  }
+  if (divides_by_lengths(options)) {
+    const auto lengths = [&](const char* name) {
+      return like_chosen(name).clamp_min(1).to(in.chosen.scalar_type());
+    };
+    in.chosen_lengths = lengths("chosen_lengths");
+    in.rejected_lengths = lengths("rejected_lengths");
+  }
+  return in;
+}
+
+Sides<at::Tensor> tensor_sides(const PairArguments& in, const DpoOptions& options) {
+  const auto ratio = [](const at::Tensor& policy, const at::Tensor& reference) {
+    return reference.defined() ? policy - reference : policy;
+  };
+  return sides<at::Tensor>(ratio(in.chosen, in.ref_chosen), ratio(in.rejected, in.ref_rejected),
+                           options);
+}
+
+/// Less the mean reward of the step's pairs, so that bco_pair sees the others.
+void subtract_mean_reward(Sides<at::Tensor>& pairs, const LossBatch& batch) {
+  const at::Tensor &chosen = pairs.chosen_score, &rejected = pairs.rejected_score;
+  require_whole_step(pairs_of_step(batch), static_cast<double>(chosen.size(0)),
+                     "subtracts the mean reward of all pairs of a step");
+  const at::Tensor delta = 0.5 * (chosen.mean() + rejected.mean()).detach();
+  pairs.chosen_score = chosen - delta;
+  pairs.rejected_score = rejected - delta;
 }
 
 at::Tensor sorted_gap(const LossBatch& batch, const at::Tensor& high, const at::Tensor& low) {
@@ -109,53 +146,91 @@ at::Tensor sorted_gap(const LossBatch& batch, const at::Tensor& high, const at::
   return std::get<0>(high.sort(0)) - std::get<0>(low.sort(0));
 }
 
-/// Losses on beta times the gap of scores alone.
-at::Tensor gap_loss(const at::Tensor& logits, const DpoOptions& options) {
-  switch (options.variant) {
-    case DpoVariant::hinge: return (1 - logits).relu();
-    case DpoVariant::exo_pair: return exo_pair(logits, options.label_smoothing);
-    case DpoVariant::robust: return robust(logits, options.label_smoothing);
-    case DpoVariant::discopop: return discopop(logits, options.discopop_tau);
-    default: return logistic_loss(logits, options.label_smoothing);
-  }
+at::Tensor reference_gap(const PairArguments& in) {
+  if (!in.ref_chosen.defined()) return at::zeros_like(in.chosen.detach());
+  return in.ref_chosen - in.ref_rejected;
 }
 
-at::Tensor losses_of(const LossBatch& batch, const Sides& sides, const DpoOptions& options) {
-  const double beta = options.beta;
-  const double smoothing = options.label_smoothing;
-  switch (options.variant) {
-    case DpoVariant::ipo:
-      return (normalised_delta(batch, sides, options.length_normalise) - 0.5 / beta).square();
-    case DpoVariant::sigmoid_norm:
-      return logistic_loss(beta * normalised_delta(batch, sides, options.length_normalise));
-    case DpoVariant::nca_pair:
-      return logistic_loss(beta * sides.chosen_score) +
-             0.5 * logistic_loss(-beta * sides.chosen_score) +
-             0.5 * logistic_loss(-beta * sides.rejected_score);
-    case DpoVariant::bco_pair: return bco_pair(batch, sides, options);
-    case DpoVariant::sppo_hard:
-      return (sides.chosen_score - 0.5 / beta).square() +
-             (sides.rejected_score + 0.5 / beta).square();
-    case DpoVariant::aot:
-      return logistic_loss(beta * sorted_gap(batch, sides.policy_gap, sides.reference_gap),
-                           smoothing);
-    case DpoVariant::aot_unpaired:
-      return logistic_loss(beta * sorted_gap(batch, sides.chosen, sides.rejected), smoothing);
-    case DpoVariant::apo_zero:
-      return (-beta * sides.chosen).sigmoid() + (beta * sides.rejected).sigmoid();
-    case DpoVariant::apo_down:
-      return (beta * sides.chosen).sigmoid() + (-beta * sides.delta()).sigmoid();
-    default: return gap_loss(beta * sides.delta(), options);
+at::Tensor tensor_losses(const LossBatch& batch, const PairArguments& in, Sides<at::Tensor> pairs,
+                         const DpoOptions& options) {
+  const auto sorted = [&](const at::Tensor& high, const at::Tensor& low) {
+    return logistic_loss(options.beta * sorted_gap(batch, high, low), options.label_smoothing);
+  };
+  if (options.variant == DpoVariant::aot) {
+    return sorted(in.chosen - in.rejected, reference_gap(in));
+  }
+  if (options.variant == DpoVariant::aot_unpaired) return sorted(pairs.chosen, pairs.rejected);
+  if (options.variant == DpoVariant::bco_pair && options.bco_delta == BcoDelta::batch_mean) {
+    subtract_mean_reward(pairs, batch);
+  }
+  at::Tensor gap = pairs.delta();
+  if (divides_by_lengths(options)) {
+    gap = pairs.chosen_score / in.chosen_lengths - pairs.rejected_score / in.rejected_lengths;
+  }
+  return losses_of(pairs, gap, options);
+}
+
+bool looks_at_other_pairs(const DpoOptions& options) {
+  return options.variant == DpoVariant::aot || options.variant == DpoVariant::aot_unpaired ||
+         (options.variant == DpoVariant::bco_pair && options.bco_delta == BcoDelta::batch_mean);
+}
+
+/// Logged: rewards of both sides. Sums: pairs in the right order, gaps of rewards.
+REWARDLOOM_VECTORISED
+PassSums pair_rows(const PassPlaces& places, const DpoOptions& options) {
+  const float beta = static_cast<float>(options.beta);
+  const bool by_token = places.in[4] != nullptr;
+  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    const auto pair = sides(trained<2>(rows.in[0], 0) - rows.in[2],
+                            trained<2>(rows.in[1], 1) - rows.in[3], options);
+    const Dual<2> gap = by_token
+                            ? pair.chosen_score / rows.in[4] - pair.rejected_score / rows.in[5]
+                            : pair.delta();
+    PassTerms<2> terms{losses_of(pair, gap, options)};
+    terms.logged[0] = beta * pair.chosen.value;
+    terms.logged[1] = beta * pair.rejected.value;
+    terms.sums[0] = row_pass::one_where(terms.logged[0] > terms.logged[1]);
+    terms.sums[1] = terms.logged[0] - terms.logged[1];
+    return terms;
+  });
+}
+
+LossResult in_one_pass(const LossBatch& batch, const PairArguments& in, const DpoOptions& options) {
+  LossPass pass({in.chosen, in.rejected, in.ref_chosen, in.ref_rejected, in.chosen_lengths,
+                in.rejected_lengths},
+               {}, {.trained = 2, .logged = 2, .losses = true});
+  pass.set(pair_rows(pass.places(), options));
+  return {pair_mean_of(pass.sum(), pass.rows(), batch),
+          {{"losses", pass.losses()},
+           {"chosen_rewards", pass.logged(0)},
+           {"rejected_rewards", pass.logged(1)},
+           {"accuracy", logged_number(pass.mean_of(0))},
+           {"margin", logged_number(pass.mean_of(1))}}};
+}
+
+void require_smoothing(const DpoOptions& options) {
+  if (options.variant == DpoVariant::exo_pair && options.label_smoothing <= 0) {
+    throw Failure("label-smoothing", "exo_pair has label_smoothing 0, so its loss is infinite",
+                  "set label_smoothing above 0, e.g. 0.001");
+  }
+  if (options.variant == DpoVariant::robust && options.label_smoothing >= 0.5) {
+    throw Failure("label-smoothing", "robust has label_smoothing 0.5: the labels say nothing",
+                  "set label_smoothing below 0.5");
   }
 }
 
 }  // namespace
 
 LossResult dpo_loss(const LossBatch& batch, const DpoOptions& options) {
-  const Sides sides = sides_of(batch, options);
-  const at::Tensor losses = losses_of(batch, sides, options);
-  const at::Tensor chosen = options.beta * sides.chosen.detach();
-  const at::Tensor rejected = options.beta * sides.rejected.detach();
+  require_smoothing(options);
+  const PairArguments in = pair_arguments(batch, options);
+  const bool fits = fits_row_pass({in.chosen, in.rejected, in.ref_chosen, in.ref_rejected,
+                                   in.chosen_lengths, in.rejected_lengths});
+  if (fits && !looks_at_other_pairs(options)) return in_one_pass(batch, in, options);
+  const Sides<at::Tensor> pairs = tensor_sides(in, options);
+  const at::Tensor losses = tensor_losses(batch, in, pairs, options);
+  const at::Tensor chosen = options.beta * pairs.chosen.detach();
+  const at::Tensor rejected = options.beta * pairs.rejected.detach();
   LossResult result;
   result.loss = pair_mean(losses, batch);
   result.outputs = {{"losses", losses.detach()},

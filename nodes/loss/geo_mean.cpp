@@ -5,6 +5,7 @@
 #include "nodes/loss/policy_arguments.h"
 #include "nodes/loss/row_terms.h"
 #include "nodes/loss/sequence_ratio.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -16,23 +17,36 @@ at::Tensor row_weights(const LossBatch& batch, const PolicyRows& rows) {
   return (logs.sum(-1) / rows.lengths()).exp();
 }
 
-}  // namespace
-
-LossResult geo_mean_loss(const LossBatch& batch, const GeoMeanOptions& options) {
+OneSidedSums sums_of(const LossBatch& batch, const PolicyRows& given,
+                     const GeoMeanOptions& options) {
+  if (fits_token_pass(given.mask, {given.log_probs, given.old_log_probs, given.advantages})) {
+    return one_sided_sums(given.mask, given.log_probs, given.old_log_probs, given.advantages,
+                          options.low, options.high);
+  }
   const PolicyRows rows = policy_rows(batch);
   const at::Tensor x = rows.log_ratio();
   const at::Tensor up = rows.advantages > 0, down = rows.advantages < 0;
-  const at::Tensor one_sided = at::where(
+  const at::Tensor held = at::where(
       up, x.clamp_max(options.high), at::where(down, x.clamp_min(-options.low), at::zeros_like(x)));
-  const at::Tensor ratio = bounded_exp(one_sided.sum(-1) / rows.lengths());
-  at::Tensor row_loss = -(rows.advantages.sum(-1) / rows.lengths()) * ratio;
-  if (batch.has("weights")) row_loss = row_loss * row_weights(batch, rows);
   const at::Tensor outside = x.detach().ne(x.detach().clamp(-options.low, options.high));
+  return {held.sum(-1), rows.advantages.sum(-1),
+          masked_mean(outside.logical_and(up), rows.mask),
+          masked_mean(outside.logical_and(down), rows.mask), masked_mean(-x, rows.mask)};
+}
+
+}  // namespace
+
+LossResult geo_mean_loss(const LossBatch& batch, const GeoMeanOptions& options) {
+  const PolicyRows rows = unmasked_policy_rows(batch);
+  const OneSidedSums sums = sums_of(batch, rows, options);
+  const at::Tensor lengths = rows.lengths();
+  at::Tensor row_loss = -(sums.a / lengths) * bounded_exp(sums.held / lengths);
+  if (batch.has("weights")) row_loss = row_loss * row_weights(batch, rows);
   LossResult result;
   result.loss = row_mean(row_loss, batch);
-  result.outputs = {{"clip_fraction", masked_mean(outside.logical_and(up), rows.mask)},
-                    {"clip_fraction_lower", masked_mean(outside.logical_and(down), rows.mask)},
-                    {"approx_kl", masked_mean(-x, rows.mask)}};
+  result.outputs = {{"clip_fraction", sums.above_0},
+                    {"clip_fraction_lower", sums.below_0},
+                    {"approx_kl", sums.approx_kl}};
   return result;
 }
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <vector>
 
 #include "engine/core/registry.h"
 #include "nodes/advantage/groups.h"
+#include "nodes/loss/known_derivative.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
@@ -24,60 +24,99 @@ std::vector<std::int64_t> by_reward(std::span<const std::int64_t> rows,
   return order;
 }
 
-/// Targets of each tail: rewards [B,k], best first, tails [m,k] bool -> [B,m,k], rows sum to 1.
-at::Tensor targets_of(const at::Tensor& rewards, const at::Tensor& tails, double tau) {
-  const at::Tensor impossible = at::full({}, -HUGE_VAL, rewards.options());
-  const at::Tensor of_tail = at::where(tails, rewards.unsqueeze(1), impossible);
-  if (tau > 0) return (of_tail / tau).softmax(-1);
-  const at::Tensor best = of_tail.eq(std::get<0>(of_tail.max(-1, true))).to(rewards.scalar_type());
-  return best / best.sum(-1, true);
-}
+/// What one group adds: its loss, written beside it the derivative by each score, best reward
+/// first. A tail is what stands from some row on; sums over a tail come from those of the next one,
+/// so that a group takes time in its size, not in its square.
+class GroupOfRows {
+ public:
+  GroupOfRows(std::vector<double> scores, const std::vector<double>& rewards,
+              const GroupRankingOptions& options)
+      : s_(std::move(scores)), f_(s_.size()), log_sum_(s_.size()), weight_(s_.size()) {
+    const std::size_t size = s_.size();
+    tails_ = options.form == RankingForm::top1 ? 1 : std::max<std::size_t>(size - 1, 1);
+    for (std::size_t i = 0; i + 1 < size; ++i) {
+      const double drop = rewards[i + 1] - rewards[i];
+      f_[i] = drop == 0 ? 1 : (options.tau > 0 ? std::exp(drop / options.tau) : 0);
+    }
+  }
 
-/// Sum of the losses of groups of one size: scores, rewards [B,k], best reward first -> [].
-at::Tensor summed_loss(const at::Tensor& scores, const at::Tensor& rewards,
-                       const GroupRankingOptions& options) {
-  const std::int64_t size = scores.size(1);
-  const std::int64_t count =
-      options.form == RankingForm::top1 ? 1 : std::max<std::int64_t>(size - 1, 1);
-  const at::Tensor tails = at::ones({count, size}, rewards.options().dtype(at::kBool)).triu();
-  const at::Tensor target = targets_of(rewards, tails, options.tau);
-  const at::Tensor impossible = at::full({}, -HUGE_VAL, rewards.options());
-  const at::Tensor all = at::where(tails, scores.unsqueeze(1), impossible).logsumexp(-1);
-  return (all - (target * scores.unsqueeze(1)).sum(-1)).sum();
-}
+  /// Sum over tails of logsumexp(s_tail) - sum q s_tail.
+  double loss() {
+    double sum = 0, target = 0;
+    for (std::size_t i = s_.size(); i-- > 0;) {
+      const bool last = i + 1 == s_.size();
+      log_sum_[i] = last ? s_[i] : log_of_sum(s_[i], log_sum_[i + 1]);
+      weight_[i] = last ? 1 : 1 + f_[i] * weight_[i + 1];
+      target = last ? s_[i] : s_[i] + f_[i] * target;
+      if (i < tails_) sum += log_sum_[i] - target / weight_[i];
+    }
+    return sum;
+  }
+
+  /// Of the loss by each score: sum over the tails that hold it of softmax(s_tail) - q.
+  std::vector<double> derivative() const {
+    std::vector<double> out(s_.size());
+    double soft = 0, target = 0;  // in units of e^-log_sum, and of the row's share of a target
+    for (std::size_t j = 0; j < s_.size(); ++j) {
+      const bool heads_tail = j < tails_;
+      const double before = j == 0 ? 0 : soft * std::exp(log_sum_[j] - log_sum_[j - 1]);
+      soft = before + (heads_tail ? 1 : 0);
+      target = (j == 0 ? 0 : target * f_[j - 1]) + (heads_tail ? 1 / weight_[j] : 0);
+      out[j] = std::exp(s_[j] - log_sum_[j]) * soft - target;
+    }
+    return out;
+  }
+
+  bool best_is_first() const {
+    return std::all_of(s_.begin(), s_.end(), [&](double s) { return s <= s_.front(); });
+  }
+
+ private:
+  static double log_of_sum(double a, double b) {
+    return std::max(a, b) + std::log1p(std::exp(-std::abs(a - b)));
+  }
+
+  std::vector<double> s_;
+  std::vector<double> f_;        ///< e^((reward of the next row - its reward) / tau)
+  std::vector<double> log_sum_;  ///< of the tail from a row on
+  std::vector<double> weight_;   ///< sum of f's products over that tail
+  std::size_t tails_ = 1;
+};
 
 }  // namespace
 
 LossResult group_ranking_loss(const LossBatch& batch, const GroupRankingOptions& options) {
   const at::Tensor scores = row_argument(batch, "scores");
-  const at::Tensor rewards =
-      argument_like(batch, "rewards", scores, "scores").detach().to(scores.scalar_type());
+  const at::Tensor rewards = argument_like(batch, "rewards", scores, "scores").detach();
   const Groups groups(argument_like(batch, "group", scores, "scores"), {}, scores.size(0));
   if (!batch.total_weight) {
     require_whole_step(batch.total_sequences, static_cast<double>(scores.size(0)),
                        "divides by the groups of all rows of a step");
   }
-  const std::vector<double> numbers = finite_rows(rewards, {}, "the reward");
-  at::Tensor sum = at::zeros({}, scores.options());
-  at::Tensor right = at::zeros({}, scores.detach().options());
-  std::map<std::size_t, std::vector<std::int64_t>> rows_of_size;  // group behind group
+  const std::vector<double> reward_of = finite_rows(rewards, {}, "the reward");
+  const at::Tensor host = scores.detach().to(at::kCPU, at::kDouble).contiguous();
+  const double* const score_of = host.data_ptr<double>();
+  at::Tensor derivative = at::zeros_like(host);
+  double sum = 0, right = 0;
   for (std::size_t g = 0; g < groups.count(); ++g) {
-    const std::vector<std::int64_t> order = by_reward(groups.rows(g), numbers);
-    auto& rows = rows_of_size[order.size()];
-    rows.insert(rows.end(), order.begin(), order.end());
-  }
-  for (const auto& [size, rows] : rows_of_size) {
-    const at::Tensor order = at::tensor(rows, at::kLong).to(scores.device());
-    const std::vector<std::int64_t> shape{-1, static_cast<std::int64_t>(size)};
-    const at::Tensor s = scores.index_select(0, order).view(shape);
-    sum = sum + summed_loss(s, rewards.index_select(0, order).view(shape), options);
-    right = right + s.detach().argmax(1).eq(0).sum();
+    const std::vector<std::int64_t> order = by_reward(groups.rows(g), reward_of);
+    std::vector<double> s, r;
+    for (const std::int64_t row : order) {
+      s.push_back(score_of[row]);
+      r.push_back(reward_of[static_cast<std::size_t>(row)]);
+    }
+    GroupOfRows group(std::move(s), r, options);
+    sum += group.loss();
+    right += group.best_is_first() ? 1 : 0;
+    const std::vector<double> slopes = group.derivative();
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      derivative.data_ptr<double>()[order[i]] = slopes[i];
+    }
   }
   const double here = std::max<double>(1, static_cast<double>(groups.count()));
-  LossResult result;
-  result.loss = sum / batch.total_weight.value_or(here);
-  result.outputs = {{"accuracy", right / here}};
-  return result;
+  const auto number = [&](double x) { return at::full({}, x, scores.detach().options()); };
+  const at::Tensor loss = with_derivative(number(sum), scores, derivative.to(scores.options()));
+  return {loss / batch.total_weight.value_or(here), {{"accuracy", number(right / here)}}};
 }
 
 struct GroupRanking final : LossNode {

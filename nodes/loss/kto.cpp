@@ -1,57 +1,115 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 #include "nodes/loss/unpaired.h"
 
 namespace rewardloom {
 namespace {
 
+/// beta (x - z), z the reference point; sign +-1 and weight by whether the row is desirable. X is a
+/// tensor or a dual number of some rows, C its constants.
+template <class X, class C>
+REWARDLOOM_INLINE X row_losses(const X& x, const C& z, const C& sign, const C& weight,
+                               double beta) {
+  return weight * sigmoid(-beta * (sign * (x - z)));
+}
+
 /// Mean log-ratio of completions that belong to other prompts, at least 0.
 at::Tensor mismatched_kl(const LossBatch& batch) {
   const at::Tensor policy = row_argument(batch, "kl_log_probs").detach();
   const at::Tensor reference =
       argument_like(batch, "ref_kl_log_probs", policy, "kl_log_probs").detach();
-  return mean_over(policy - reference, at::ones_like(policy, at::kBool)).clamp_min(0);
+  return mean_difference(policy, reference).clamp_min(0);
 }
 
-/// The reference point of each row, [] or [N].
-at::Tensor reference_point(const LossBatch& batch, const UnpairedRows& rows,
-                           const KtoOptions& options) {
-  const at::Tensor& x = rows.log_ratio;
-  if (options.variant != KtoVariant::kto || options.kl == KtoKl::none) {
-    return at::zeros({}, x.detach().options());
-  }
-  if (options.kl == KtoKl::mismatched) return mismatched_kl(batch).to(x.scalar_type());
-  require_whole_step(batch.total_sequences, static_cast<double>(x.size(0)),
-                     "takes the mean log-ratio of all rows of a step");
-  if (options.kl == KtoKl::batch_mean) {
-    return mean_over(x.detach(), at::ones_like(rows.desirable)).clamp_min(0);
-  }
-  const at::Tensor of_desirable = mean_over(x, rows.desirable).clamp_min(0);
-  const at::Tensor of_others = mean_over(x, rows.desirable.logical_not()).clamp_min(0);
-  return at::where(rows.desirable, of_others, of_desirable);
+bool has_reference_point(const KtoOptions& options) {
+  return options.variant == KtoVariant::kto && options.kl != KtoKl::none;
 }
 
-}  // namespace
+/// The reference point of all rows [], where it is a constant.
+at::Tensor constant_point(const LossBatch& batch, const UnpairedRows& rows,
+                          const KtoOptions& options) {
+  if (!has_reference_point(options)) return at::zeros({}, rows.log_probs.detach().options());
+  if (options.kl == KtoKl::mismatched) {
+    return mismatched_kl(batch).to(rows.log_probs.scalar_type());
+  }
+  return mean_difference(rows.log_probs.detach(), rows.reference).clamp_min(0);
+}
 
-LossResult kto_loss(const LossBatch& batch, const KtoOptions& options) {
-  const UnpairedRows rows = unpaired_rows(batch);
-  const at::Tensor z = reference_point(batch, rows, options);
-  const at::Tensor advantage = options.beta * (rows.log_ratio - z);
-  const at::Tensor value = at::where(rows.desirable, -advantage, advantage).sigmoid();
-  const auto number = [&](double v) { return at::full({}, v, value.detach().options()); };
-  const at::Tensor weight = at::where(rows.desirable, number(options.desirable_weight),
-                                      number(options.undesirable_weight));
+/// The reference point of each row [N], with gradient.
+at::Tensor point_of_class(const at::Tensor& x, const at::Tensor& desirable) {
+  const at::Tensor of_desirable = mean_over(x, desirable).clamp_min(0);
+  const at::Tensor of_others = mean_over(x, desirable.logical_not()).clamp_min(0);
+  return at::where(desirable, of_others, of_desirable);
+}
+
+LossResult on_tensors(const LossBatch& batch, const UnpairedRows& rows, const at::Tensor& constant,
+                      const KtoOptions& options) {
+  const at::Tensor x = rows.log_probs - rows.reference;
+  const at::Tensor z = constant.defined() ? constant : point_of_class(x, rows.desirable);
+  const at::Tensor losses =
+      row_losses(x, z, by_class(rows.desirable, 1, -1, x),
+                 by_class(rows.desirable, options.desirable_weight, options.undesirable_weight, x),
+                 options.beta);
   LossResult result;
-  result.loss = row_mean(weight * value, batch);
-  const at::Tensor rewards = options.beta * rows.log_ratio.detach();
+  result.loss = row_mean(losses, batch);
+  const at::Tensor rewards = options.beta * x.detach();
   const at::Tensor desired = mean_over(rewards, rows.desirable);
   const at::Tensor undesired = mean_over(rewards, rows.desirable.logical_not());
   result.outputs = {{"kl", z.dim() == 0 ? z.detach() : z.detach().mean()},
                     {"rewards", rewards},
                     {"margin", desired - undesired}};
   return result;
+}
+
+/// Logged: rewards. Sums: rewards of desirable rows, of the others, how many are desirable.
+REWARDLOOM_VECTORISED
+PassSums kto_rows(const PassPlaces& places, float z, const KtoOptions& options) {
+  const float beta = static_cast<float>(options.beta);
+  const float liked = static_cast<float>(options.desirable_weight);
+  const float disliked = static_cast<float>(options.undesirable_weight);
+  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    using namespace vector_math;
+    const Dual<1> x = trained<1>(rows.in[0], 0) - rows.in[1];
+    const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
+    const Floats weight = rows.flag ? fill(liked) : fill(disliked);
+    PassTerms<1> terms{row_losses(x, fill(z), sign, weight, options.beta)};
+    const Floats reward = beta * x.value;
+    terms.logged[0] = reward;
+    terms.sums[0] = rows.flag ? reward : Floats{};
+    terms.sums[1] = rows.flag ? Floats{} : reward;
+    terms.sums[2] = row_pass::one_where(rows.flag);
+    return terms;
+  });
+}
+
+LossResult in_one_pass(const LossBatch& batch, const UnpairedRows& rows, const at::Tensor& z,
+                       const KtoOptions& options) {
+  LossPass pass({rows.log_probs, rows.reference}, rows.desirable, {.trained = 1, .logged = 1});
+  pass.set(kto_rows(pass.places(), z.item<float>(), options));
+  const double liked = pass.sum_of(2), disliked = pass.rows() - liked;
+  const double margin =
+      pass.sum_of(0) / std::max(1.0, liked) - pass.sum_of(1) / std::max(1.0, disliked);
+  return {row_mean_of(pass.sum(), pass.rows(), batch),
+          {{"kl", z}, {"rewards", pass.logged(0)}, {"margin", logged_number(margin)}}};
+}
+
+}  // namespace
+
+LossResult kto_loss(const LossBatch& batch, const KtoOptions& options) {
+  const UnpairedRows rows = unpaired_rows(batch);
+  if (has_reference_point(options) && options.kl != KtoKl::mismatched) {
+    require_whole_step(batch.total_sequences, static_cast<double>(rows.log_probs.size(0)),
+                       "takes the mean log-ratio of all rows of a step");
+  }
+  if (has_reference_point(options) && options.kl == KtoKl::class_means) {
+    return on_tensors(batch, rows, {}, options);
+  }
+  const at::Tensor z = constant_point(batch, rows, options);
+  if (fits_row_pass({rows.log_probs, rows.reference}, rows.desirable)) return in_one_pass(batch, rows, z, options);
+  return on_tensors(batch, rows, z, options);
 }
 
 struct Kto final : LossNode {

@@ -3,9 +3,31 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/reference_free.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
+namespace {
+
+/// log odds of both answers, apart. X is a tensor or a dual number of some pairs.
+template <class X>
+REWARDLOOM_INLINE X log_odds_ratio(const X& chosen, const X& rejected) {
+  return (chosen - log1mexp(chosen)) - (rejected - log1mexp(rejected));
+}
+
+/// Logged: log odds ratios. Sums: those above 0.
+REWARDLOOM_VECTORISED
+PassSums orpo_rows(const PassPlaces& places) {
+  return each_row<2>(places, [](const PassLanes& rows) __attribute__((always_inline)) {
+    const Dual<2> odds = log_odds_ratio(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1));
+    PassTerms<2> terms{logistic_loss(odds)};
+    terms.logged[0] = odds.value;
+    terms.sums[0] = row_pass::one_where(odds.value > vector_math::Floats{});
+    return terms;
+  });
+}
+
+}  // namespace
 
 std::pair<at::Tensor, at::Tensor> pair_log_probs(const LossBatch& batch, bool averages) {
   at::Tensor chosen = row_argument(batch, "chosen_log_probs");
@@ -19,12 +41,15 @@ std::pair<at::Tensor, at::Tensor> pair_log_probs(const LossBatch& batch, bool av
 
 LossResult orpo_loss(const LossBatch& batch, double coefficient) {
   const auto [chosen, rejected] = pair_log_probs(batch, true);
-  const at::Tensor log_odds = (chosen - log1mexp(chosen)) - (rejected - log1mexp(rejected));
-  const at::Tensor odds = log_odds.detach();
-  LossResult result;
-  result.loss = coefficient * pair_mean(logistic_loss(log_odds), batch);
-  result.outputs = {{"log_odds", odds}, {"accuracy", (odds > 0).to(odds.scalar_type()).mean()}};
-  return result;
+  if (fits_row_pass({chosen, rejected})) {
+    LossPass pass({chosen, rejected}, {}, {.trained = 2, .logged = 1});
+    pass.set(orpo_rows(pass.places()));
+    return {coefficient * pair_mean_of(pass.sum(), pass.rows(), batch),
+            {{"log_odds", pass.logged(0)}, {"accuracy", logged_number(pass.mean_of(0))}}};
+  }
+  const at::Tensor log_odds = log_odds_ratio(chosen, rejected), odds = log_odds.detach();
+  return {coefficient * pair_mean(logistic_loss(log_odds), batch),
+          {{"log_odds", odds}, {"accuracy", (odds > 0).to(odds.scalar_type()).mean()}}};
 }
 
 struct Orpo final : LossNode {

@@ -5,6 +5,7 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/aggregate.h"
 #include "nodes/loss/row_terms.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 namespace {
@@ -49,7 +50,8 @@ Estimate sampled(const LossBatch& batch, const at::Tensor& rewards, const at::Te
   return estimate;
 }
 
-at::Tensor valid_rewards(const LossBatch& batch, const at::Tensor& lengths) {
+/// Which steps belong to their episode: [N,T].
+at::Tensor valid_steps(const LossBatch& batch, const at::Tensor& lengths) {
   const at::Tensor& rewards = batch.at("step_rewards");
   if (rewards.dim() != 2 || rewards.size(0) != lengths.size(0)) {
     throw Failure(
@@ -63,22 +65,21 @@ at::Tensor valid_rewards(const LossBatch& batch, const at::Tensor& lengths) {
                            " steps, but step_rewards is ", rewards.sizes()),
                   "step_rewards must cover every step of every episode");
   }
-  const at::Tensor valid =
-      at::arange(rewards.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(-1);
-  return masked_argument(batch, "step_rewards", valid);
+  return at::arange(rewards.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(-1);
 }
 
 }  // namespace
 
 LossResult return_decomposition_loss(const LossBatch& batch, DecompositionForm form) {
   const at::Tensor lengths = row_argument(batch, "lengths").to(at::kLong);
-  const at::Tensor rewards = valid_rewards(batch, lengths);
+  const at::Tensor valid = valid_steps(batch, lengths), &rewards = batch.at("step_rewards");
   const at::Tensor returns = argument_like(batch, "returns", lengths, "lengths").detach();
   const at::Tensor steps = lengths.clamp_min(1).to(rewards.scalar_type());
   const Estimate estimate =
       form == DecompositionForm::full
-          ? Estimate{rewards.sum(-1) / steps, {}}
-          : sampled(batch, rewards, lengths, form == DecompositionForm::sampled_unbiased);
+          ? Estimate{row_sums(valid, rewards) / steps, {}}
+          : sampled(batch, masked_argument(batch, "step_rewards", valid), lengths,
+                    form == DecompositionForm::sampled_unbiased);
   const at::Tensor error = estimate.mean - returns.to(rewards.scalar_type()) / steps;
   at::Tensor losses = error.square();
   if (estimate.noise.defined()) losses = losses - estimate.noise;

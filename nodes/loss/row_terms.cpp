@@ -35,14 +35,20 @@ at::Tensor divided_by(const at::Tensor& sum, const std::optional<double>& total,
   return sum / here.clamp_min(1).to(sum.scalar_type());
 }
 
+at::Tensor row_mean_of(const at::Tensor& sum, double here, const LossBatch& batch) {
+  return sum / batch.total_sequences.value_or(std::max(1.0, here));
+}
+
+at::Tensor pair_mean_of(const at::Tensor& sum, double here, const LossBatch& batch) {
+  return sum / pairs_of_step(batch).value_or(std::max(1.0, here));
+}
+
 at::Tensor row_mean(const at::Tensor& values, const LossBatch& batch) {
-  const double here = std::max<double>(1, static_cast<double>(values.size(0)));
-  return values.sum() / batch.total_sequences.value_or(here);
+  return row_mean_of(values.sum(), static_cast<double>(values.size(0)), batch);
 }
 
 at::Tensor pair_mean(const at::Tensor& values, const LossBatch& batch) {
-  const double here = std::max<double>(1, static_cast<double>(values.size(0)));
-  return values.sum() / pairs_of_step(batch).value_or(here);
+  return pair_mean_of(values.sum(), static_cast<double>(values.size(0)), batch);
 }
 
 void require_whole_step(const std::optional<double>& total, double here, std::string_view why) {

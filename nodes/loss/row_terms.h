@@ -24,6 +24,9 @@ std::optional<double> pairs_of_step(const LossBatch& batch);
 at::Tensor row_mean(const at::Tensor& values, const LossBatch& batch);
 /// As above, over pairs.
 at::Tensor pair_mean(const at::Tensor& values, const LossBatch& batch);
+/// The same of the sum [] over `here` rows or pairs.
+at::Tensor row_mean_of(const at::Tensor& sum, double here, const LossBatch& batch);
+at::Tensor pair_mean_of(const at::Tensor& sum, double here, const LossBatch& batch);
 /// sum / total, and where that is not given / here [] (at least 1).
 at::Tensor divided_by(const at::Tensor& sum, const std::optional<double>& total,
                       const at::Tensor& here);

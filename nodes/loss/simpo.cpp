@@ -3,6 +3,7 @@
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/reference_free.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
@@ -13,14 +14,49 @@ at::Tensor reward_of(const at::Tensor& log_probs, double alpha) {
   return -(-alpha * log_probs).clamp_max(80).expm1() / alpha;
 }
 
-at::Tensor losses_of(const at::Tensor& gap, const SimpoOptions& options) {
+/// X is a tensor or a dual number of some pairs.
+template <class X>
+REWARDLOOM_INLINE X losses_of(const X& gap, const SimpoOptions& options) {
   switch (options.variant) {
-    case SimpoVariant::hinge: return (1 - options.beta * gap).relu();
-    case SimpoVariant::ipo: return (gap - 0.5 / options.beta).square();
+    case SimpoVariant::hinge: return relu(1 - options.beta * gap);
+    case SimpoVariant::ipo: return square(gap - 0.5 / options.beta);
     case SimpoVariant::sigmoid: return logistic_loss(options.beta * gap, options.label_smoothing);
     case SimpoVariant::simpo: break;
   }
   return logistic_loss(options.beta * gap - options.gamma, options.label_smoothing);
+}
+
+/// Sums: gaps above 0, gaps.
+REWARDLOOM_VECTORISED
+PassSums simpo_rows(const PassPlaces& places, const SimpoOptions& options) {
+  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+    const Dual<2> gap = trained<2>(rows.in[0], 0) - trained<2>(rows.in[1], 1);
+    PassTerms<2> terms{losses_of(gap, options)};
+    terms.sums[0] = row_pass::one_where(gap.value > vector_math::Floats{});
+    terms.sums[1] = gap.value;
+    return terms;
+  });
+}
+
+LossResult in_one_pass(const LossBatch& batch, const at::Tensor& chosen, const at::Tensor& rejected,
+                       const SimpoOptions& options) {
+  LossPass pass({chosen, rejected}, {}, {.trained = 2, .losses = true});
+  pass.set(simpo_rows(pass.places(), options));
+  return {pair_mean_of(pass.sum(), pass.rows(), batch),
+          {{"losses", pass.losses()},
+           {"accuracy", logged_number(pass.mean_of(0))},
+           {"margin", logged_number(options.beta * pass.mean_of(1))}}};
+}
+
+LossResult on_tensors(const LossBatch& batch, const at::Tensor& chosen, const at::Tensor& rejected,
+                      const SimpoOptions& options) {
+  const at::Tensor gap = reward_of(chosen, options.alpha) - reward_of(rejected, options.alpha);
+  const at::Tensor losses = losses_of(gap, options);
+  const at::Tensor d = gap.detach();
+  return {pair_mean(losses, batch),
+          {{"losses", losses.detach()},
+           {"accuracy", (d > 0).to(d.scalar_type()).mean()},
+           {"margin", options.beta * d.mean()}}};
 }
 
 }  // namespace
@@ -30,17 +66,12 @@ LossResult simpo_loss(const LossBatch& batch, const SimpoOptions& options) {
   const bool averages =
       options.variant == SimpoVariant::simpo || options.variant == SimpoVariant::ipo;
   const auto [chosen, rejected] = pair_log_probs(batch, averages);
-  const at::Tensor gap = reward_of(chosen, options.alpha) - reward_of(rejected, options.alpha);
-  const at::Tensor losses = losses_of(gap, options);
-  LossResult result;
-  result.loss = pair_mean(losses, batch);
+  const bool fits = options.alpha == 0 && fits_row_pass({chosen, rejected});
+  LossResult result = fits ? in_one_pass(batch, chosen, rejected, options)
+                           : on_tensors(batch, chosen, rejected, options);
   if (options.nll_coefficient != 0) {
     result.loss = result.loss + options.nll_coefficient * pair_mean(-chosen, batch);
   }
-  const at::Tensor d = gap.detach();
-  result.outputs = {{"losses", losses.detach()},
-                    {"accuracy", (d > 0).to(d.scalar_type()).mean()},
-                    {"margin", options.beta * d.mean()}};
   return result;
 }
 

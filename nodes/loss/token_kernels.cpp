@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "nodes/advantage/token_rows.h"
+#include "nodes/loss/known_derivative.h"
 #include "nodes/loss/masking.h"
 #include "nodes/text/vector_math.h"
 
@@ -40,11 +41,15 @@ struct Rows {
   }
 };
 
-struct Terms {
+/// Of sixteen tokens: a value, its derivative, and numbers whose sums are wanted.
+template <std::size_t S>
+struct TermsOf {
+  static constexpr std::size_t kSums = S;
   Floats value, derivative;
-  std::array<Floats, 3> logged;
+  std::array<Floats, S> logged;
   Floats covariance = {};
 };
+using Terms = TermsOf<3>;
 
 REWARDLOOM_INLINE Integers lanes_of(const bool* mask) {
   typedef std::uint8_t Bytes __attribute__((vector_size(16)));
@@ -73,9 +78,10 @@ REWARDLOOM_INLINE Floats magnitude(const Floats& x) { return larger(x, -x); }
 template <class F>
 REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
   constexpr std::int64_t kBlock = 64 * lanes;
+  constexpr std::size_t kSums = decltype(f(Floats{}, Floats{}, Floats{}))::kSums;
   for (std::int64_t first = 0; first < rows.count; first += kBlock) {
     const std::int64_t last = std::min(rows.count, first + kBlock);
-    Floats total[3] = {};
+    Floats total[kSums] = {};
     for (std::int64_t t = first; t < last; t += lanes) {
       const std::int64_t n = std::min(lanes, last - t);
       bool mask[lanes] = {};
@@ -91,7 +97,7 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
         }
       }
       const Integers there = lanes_of(n == lanes ? rows.mask + t : mask);
-      const Terms terms = f(x[0], x[1], x[2]);
+      const auto terms = f(x[0], x[1], x[2]);
       const auto put = [&](float* to, const Floats& x) __attribute__((always_inline)) {
         if (to == nullptr) return;
         n == lanes ? store(to + t, x) : store_some(to + t, x, n);
@@ -99,9 +105,9 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
       put(rows.value, kept(terms.value, there));
       put(rows.derivative, kept(terms.derivative, there));
       put(rows.covariance, there ? terms.covariance : fill(-kInfinity));
-      for (int k = 0; k < 3; ++k) total[k] += kept(terms.logged[k], there);
+      for (std::size_t k = 0; k < kSums; ++k) total[k] += kept(terms.logged[k], there);
     }
-    for (int k = 0; k < 3; ++k) sums[k] += static_cast<double>(sum(total[k]));
+    for (std::size_t k = 0; k < kSums; ++k) sums[k] += static_cast<double>(sum(total[k]));
   }
 }
 
@@ -174,19 +180,6 @@ void sapo_rows(const Rows& rows, const SapoNumbers& c, double* sums) {
       });
 }
 
-/// log(1 + e) for e in 0 .. 1, as 2 artanh(e / (2 + e)).
-REWARDLOOM_INLINE Floats log_above_one(const Floats& e) {
-  const Floats s = e / (2.0f + e), q = s * s;
-  Floats p = fill(1.0f / 13);
-  p = p * q + 1.0f / 11;
-  p = p * q + 1.0f / 9;
-  p = p * q + 1.0f / 7;
-  p = p * q + 1.0f / 5;
-  p = p * q + 1.0f / 3;
-  p = p * q + 1.0f;
-  return 2.0f * s * p;
-}
-
 REWARDLOOM_VECTORISED
 void cross_entropy_rows(const Rows& rows, double* sums) {
   each_token(
@@ -219,6 +212,29 @@ void ratio_rows(const Rows& rows, float limit, double* sums) {
         const Floats free = x - old;
         return Terms{free, free, {within(free, -limit, limit), a, free}};
       });
+}
+
+struct OneSidedNumbers {
+  float low, high;
+};
+
+REWARDLOOM_VECTORISED
+void one_sided_rows(const Rows& rows, const OneSidedNumbers& c, double* sums) {
+  each_token(
+      rows, sums,
+      [&](const Floats& log_prob, const Floats& old, const Floats& a)
+          __attribute__((always_inline)) {
+            const Floats x = log_prob - old;
+            const Integers up = a > 0, down = a < 0;
+            const Integers above = x > fill(c.high), below = x < fill(-c.low);
+            const Floats held = up & above ? fill(c.high) : (down & below ? fill(-c.low) : x);
+            const Integers counts = up | down | (x != x);
+            const Floats one_sided = kept(held, counts);
+            const Integers outside = above | below;
+            return TermsOf<5>{one_sided,
+                              one_where(counts & ~(up & above) & ~(down & below)),
+                              {one_sided, a, one_where(outside & up), one_where(outside & down), x}};
+          });
 }
 
 struct GuidedNumbers {
@@ -343,15 +359,15 @@ TokenPass passed(const at::Tensor& mask, const std::vector<at::Tensor>& inputs, 
 }
 
 /// Sums of the terms of each row, [N] double each.
-template <class F>
-std::array<at::Tensor, 3> summed_by_row(const Rows& rows, std::int64_t count, const F& rows_of) {
-  std::array<at::Tensor, 3> out;
+template <std::size_t S = 3, class F>
+std::array<at::Tensor, S> summed_by_row(const Rows& rows, std::int64_t count, const F& rows_of) {
+  std::array<at::Tensor, S> out;
   for (at::Tensor& sums : out) sums = at::empty({count}, at::kDouble);
   const std::int64_t width = count == 0 ? 0 : rows.count / count;
   for (std::int64_t row = 0; row < count; ++row) {
-    double sums[3] = {};
+    double sums[S] = {};
     rows_of(rows.part(row * width, width), sums);
-    for (std::size_t k = 0; k < 3; ++k) out[k].data_ptr<double>()[row] = sums[k];
+    for (std::size_t k = 0; k < S; ++k) out[k].template data_ptr<double>()[row] = sums[k];
   }
   return out;
 }
@@ -374,22 +390,6 @@ struct SumsOfRows : torch::autograd::Function<SumsOfRows> {
 float limit_of(const std::optional<double>& limit) {
   return limit ? static_cast<float>(*limit) : kInfinity;
 }
-
-/// A derivative with one dimension more than the value is by all inputs of that value.
-struct WithDerivative : torch::autograd::Function<WithDerivative> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
-                            const at::Tensor& value, const at::Tensor& derivative) {
-    context->save_for_backward({derivative});
-    return value.view_as(value);
-  }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               torch::autograd::tensor_list gradients) {
-    const at::Tensor derivative = context->get_saved_variables()[0];
-    const bool of_each = gradients[0].dim() < derivative.dim();
-    return {derivative * (of_each ? gradients[0].unsqueeze(-1) : gradients[0]), at::Tensor(),
-            at::Tensor()};
-  }
-};
 
 }  // namespace
 
@@ -498,6 +498,27 @@ std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x
   });
 }
 
+OneSidedSums one_sided_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
+                            const at::Tensor& a, double low, double high) {
+  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
+                   w = a.contiguous();
+  at::Tensor moves = at::empty(m.sizes(), at::kFloat);
+  const Rows rows{m.data_ptr<bool>(),
+                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
+                  nullptr,
+                  moves.data_ptr<float>(),
+                  m.numel()};
+  const OneSidedNumbers numbers{static_cast<float>(low), static_cast<float>(high)};
+  const auto sums = summed_by_row<5>(rows, m.size(0), [&](const Rows& row, double* out) {
+    one_sided_rows(row, numbers, out);
+  });
+  const auto share = [tokens = token_count(m).clamp_min(1)](const at::Tensor& sum) {
+    return (sum.sum() / tokens).to(at::kFloat);
+  };
+  return {with_derivative(sums[0].to(at::kFloat), x, moves), sums[1].to(at::kFloat), share(sums[2]),
+          share(sums[3]), share(-sums[4])};
+}
+
 bool fits_guided_sums(std::initializer_list<at::Tensor> inputs) {
   return std::all_of(inputs.begin(), inputs.end(), [&](const at::Tensor& x) {
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 &&
@@ -524,13 +545,11 @@ at::Tensor guided_sums(const at::Tensor& x, const at::Tensor& reference, const a
                                           guided_rows(row, numbers, out);
                                         })[0]
                               .to(at::kFloat);
-  if (!x.requires_grad() || !at::GradMode::is_enabled()) return sums;
-  return WithDerivative::apply(x, sums, derivative);
+  return with_derivative(sums, x, derivative);
 }
 
 at::Tensor differentiable(const at::Tensor& input, const TokenPass& pass) {
-  if (!input.requires_grad() || !at::GradMode::is_enabled()) return pass.value;
-  return WithDerivative::apply(input, pass.value, pass.derivative);
+  return with_derivative(pass.value, input, pass.derivative);
 }
 
 }  // namespace rewardloom

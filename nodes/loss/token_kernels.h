@@ -69,6 +69,15 @@ at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x);
 /// and of x - old.
 std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,
                                      const at::Tensor& old, const at::Tensor& a, double limit);
+/// Of log-ratios x - old, held at most at high where a > 0, at least at -low where a < 0, 0 where a
+/// is 0: their sums [N], with gradient by x, and those of a [N]; shares of tokens outside [-low,
+/// high] with a > 0, and with a < 0; mean of old - x [].
+struct OneSidedSums {
+  at::Tensor held, a;
+  at::Tensor above_0, below_0, approx_kl;
+};
+OneSidedSums one_sided_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
+                            const at::Tensor& a, double low, double high);
 /// Of a policy's rows against a reference and a guide, without a mask: sum over tokens of
 /// beta (1 + scale (guide - reference)) (x - reference), with gradient by x: [N].
 at::Tensor guided_sums(const at::Tensor& x, const at::Tensor& reference, const at::Tensor& guide,

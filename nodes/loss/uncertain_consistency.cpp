@@ -5,19 +5,21 @@
 #include <algorithm>
 
 #include "engine/core/registry.h"
+#include "nodes/loss/known_derivative.h"
+#include "nodes/loss/pixel_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
 namespace {
 
-/// Rows whose timestep counts, and their predictions.
-struct Predictions {
-  at::Tensor rows;           ///< [N] bool
-  at::Tensor first, second;  ///< [N,K,H,W] log-probs
+/// What both forms are given, checked.
+struct Pictures {
+  at::Tensor first, second;  ///< [N,K,H,W] logits
   at::Tensor labels;         ///< [N,H,W]
+  at::Tensor rows;           ///< [N] bool: those whose timestep counts
 };
 
-Predictions predictions_of(const LossBatch& batch, const UncertainConsistencyOptions& options) {
+Pictures pictures_of(const LossBatch& batch, const UncertainConsistencyOptions& options) {
   const at::Tensor& logits = batch.at("logits");
   const at::Tensor& labels = batch.at("labels");
   const at::Tensor& timesteps = batch.at("timesteps");
@@ -32,48 +34,77 @@ Predictions predictions_of(const LossBatch& batch, const UncertainConsistencyOpt
   }
   const at::Tensor second = argument_like(batch, "second_logits", logits, "logits");
   const at::Tensor rows = (timesteps >= options.t_min).logical_and(timesteps <= options.t_max);
-  const at::Tensor kept = rows.reshape({-1, 1, 1, 1});
-  const at::Tensor zero = at::zeros({}, logits.options().requires_grad(false));
-  return {rows, at::where(kept, logits, zero).log_softmax(1),
-          at::where(kept, second, zero).log_softmax(1), labels.to(at::kLong)};
+  return {logits, second, labels.to(at::kLong), rows};
 }
 
-/// Mean over the labelled pixels of cross-entropy * exp(-U): [N].
-at::Tensor damped_cross_entropy(const Predictions& p, const at::Tensor& uncertainty,
-                                std::int64_t ignore) {
-  const at::Tensor labelled = p.labels.ne(ignore);
-  const at::Tensor index = at::where(labelled, p.labels, at::zeros_like(p.labels)).unsqueeze(1);
-  const at::Tensor damped = -p.first.gather(1, index).squeeze(1) * (-uncertainty).exp();
+/// Mean over the labelled pixels of cross-entropy * exp(-U): [N]. first: log-probs [N,K,H,W].
+at::Tensor damped_cross_entropy(const at::Tensor& first, const at::Tensor& labels,
+                                const at::Tensor& uncertainty, std::int64_t ignore) {
+  const at::Tensor labelled = labels.ne(ignore);
+  const at::Tensor index = at::where(labelled, labels, at::zeros_like(labels)).unsqueeze(1);
+  const at::Tensor damped = -first.gather(1, index).squeeze(1) * (-uncertainty).exp();
   const at::Tensor kept = at::where(labelled, damped, at::zeros_like(damped.detach()));
   return kept.sum({1, 2}) / labelled.sum({1, 2}).clamp_min(1).to(kept.scalar_type());
+}
+
+/// Means over each row: damped cross-entropy and uncertainty, [N]; their weighted sum, with
+/// gradient, [].
+struct Terms {
+  at::Tensor damped, spread, loss;
+};
+
+/// weight and total: of the consistency, and what both terms are divided by [].
+Terms terms_of(const Pictures& p, const UncertainConsistencyOptions& options, double weight,
+               const at::Tensor& total) {
+  const at::Tensor kept = p.rows.reshape({-1, 1, 1, 1});
+  const at::Tensor zero = at::zeros({}, p.first.options().requires_grad(false));
+  const at::Tensor first = at::where(kept, p.first, zero).log_softmax(1);
+  const at::Tensor second = at::where(kept, p.second, zero).log_softmax(1);
+  const at::Tensor uncertainty = options.u_scale * (second.exp() * (second - first)).sum(1);
+  const auto of_rows = [&](const at::Tensor& x) { return at::where(p.rows, x, zero); };
+  const at::Tensor damped =
+      of_rows(damped_cross_entropy(first, p.labels, uncertainty, options.ignore));
+  const at::Tensor spread = of_rows(uncertainty.mean(at::IntArrayRef{1, 2}));
+  return {damped.detach(), spread.detach(), (weight * damped.sum() + spread.sum()) / total};
+}
+
+/// The same in one pass.
+Terms passed_terms(const Pictures& p, const UncertainConsistencyOptions& options, double weight,
+                   const at::Tensor& total) {
+  const double share = 1 / total.item<double>();
+  const PixelPass pass = pixel_pass(p.first, p.second, p.labels, p.rows,
+                                    {weight * share, share, options.u_scale, options.ignore});
+  const at::Tensor loss = share * (weight * pass.damped.sum() + pass.spread.sum());
+  return {pass.damped, pass.spread,
+          with_derivatives(loss, p.first, pass.by_first, p.second, pass.by_second)};
+}
+
+double ramp(const UncertainConsistencyOptions& options) {
+  if (options.ramp_steps == 0) return 1;
+  return std::min(1.0, static_cast<double>(options.step) / static_cast<double>(options.ramp_steps));
 }
 
 }  // namespace
 
 LossResult uncertain_consistency_loss(const LossBatch& batch,
                                       const UncertainConsistencyOptions& options) {
-  const Predictions p = predictions_of(batch, options);
+  const Pictures p = pictures_of(batch, options);
   if (!batch.total_weight) {
     require_whole_step(batch.total_sequences, static_cast<double>(p.rows.size(0)),
                        "divides by the rows of a step whose timestep counts");
   }
-  const at::Tensor uncertainty = options.u_scale * (p.second.exp() * (p.second - p.first)).sum(1);
-  const auto mean = [&](const at::Tensor& values, const std::optional<double>& total) {
-    const at::Tensor kept = at::where(p.rows, values, at::zeros_like(values.detach()));
-    return divided_by(kept.sum(), total, p.rows.sum());
-  };
-  const at::Tensor damped = damped_cross_entropy(p, uncertainty, options.ignore);
-  const at::Tensor spread = uncertainty.mean(at::IntArrayRef{1, 2});
-  const double ramp = options.ramp_steps == 0
-                          ? 1
-                          : std::min(1.0, static_cast<double>(options.step) /
-                                              static_cast<double>(options.ramp_steps));
+  const at::Tensor here = p.rows.sum().clamp_min(1).to(p.first.scalar_type());
+  const at::Tensor total =
+      batch.total_weight ? at::full({}, *batch.total_weight, here.options()) : here;
+  const double weight = ramp(options) * options.grad_scale;
+  const Terms terms = fits_pixel_pass(p.first, p.second, p.labels)
+                          ? passed_terms(p, options, weight, total)
+                          : terms_of(p, options, weight, total);
   LossResult result;
-  result.loss = ramp * options.grad_scale * mean(damped, batch.total_weight) +
-                mean(spread, batch.total_weight);
+  result.loss = terms.loss;
   if (batch.has("base_loss")) result.loss = result.loss + batch.at("base_loss").reshape({});
-  result.outputs = {{"consistency", mean(damped.detach(), {})},
-                    {"uncertainty", mean(spread.detach(), {})}};
+  result.outputs = {{"consistency", terms.damped.sum() / here},
+                    {"uncertainty", terms.spread.sum() / here}};
   return result;
 }
 

@@ -61,9 +61,10 @@ struct BcoOptions {
 /// Failure `not-separable` where batch_mean gets a part of a step.
 LossResult bco_loss(const LossBatch& batch, const BcoOptions& options);
 
-/// Rows of an unpaired loss: log-ratios [N] and which of them are desirable [N] bool.
+/// Rows of an unpaired loss, [N] each: the reference is a constant, desirable bool.
 struct UnpairedRows {
-  at::Tensor log_ratio;
+  at::Tensor log_probs;
+  at::Tensor reference;
   at::Tensor desirable;
 };
 /// Failure `bad-shape`, `loss-argument-missing`.
@@ -71,5 +72,11 @@ UnpairedRows unpaired_rows(const LossBatch& batch);
 
 /// Mean of values [N] over `rows` [N] bool, 0 where there are none -> [].
 at::Tensor mean_over(const at::Tensor& values, const at::Tensor& rows);
+
+/// Mean of a - b, [N] each, constant -> [].
+at::Tensor mean_difference(const at::Tensor& a, const at::Tensor& b);
+
+/// One number for desirable rows, another for the others: [N], of the type of `like`.
+at::Tensor by_class(const at::Tensor& desirable, double yes, double no, const at::Tensor& like);
 
 }  // namespace rewardloom

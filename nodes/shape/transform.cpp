@@ -271,6 +271,16 @@ void subtract(const double* reward, double* __restrict level, std::int64_t rows,
   }
 }
 
+REWARDLOOM_VECTORISED
+void hold_below(const double* reward, double most, std::int64_t rows, double* __restrict shaped,
+                double* __restrict change) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const double held = reward[i] < most ? reward[i] : most;
+    shaped[i] = held;
+    change[i] = held - reward[i];
+  }
+}
+
 /// reward - level of its references.
 template <class Level>
 Shaped above_level(const at::Tensor& rewards, const References& references, Level level) {
@@ -298,8 +308,8 @@ Shaped absolute(const at::Tensor& rewards, const TransformOptions& options) {
       return out;
     case TransformMode::poly: std::transform(r, r + count, shaped, poly); break;
     case TransformMode::ceil:
-      std::transform(r, r + count, shaped, [&](double x) { return std::min(x, options.ceil); });
-      break;
+      hold_below(r, options.ceil, count, shaped, out.change.data_ptr<double>());
+      return out;
     default: std::copy(r, r + count, shaped); break;
   }
   at::sub_out(out.change, out.rewards, rewards);

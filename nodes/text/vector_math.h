@@ -84,4 +84,39 @@ REWARDLOOM_INLINE Floats exponential(const Floats& x) {
   return x < fill(-87.0f) ? Floats{} : result;
 }
 
+/// log(1 + e) for e in 0 .. 1, as 2 artanh(e / (2 + e)).
+REWARDLOOM_INLINE Floats log_above_one(const Floats& e) {
+  const Floats s = e / (2.0f + e), q = s * s;
+  Floats p = fill(1.0f / 13);
+  p = p * q + 1.0f / 11;
+  p = p * q + 1.0f / 9;
+  p = p * q + 1.0f / 7;
+  p = p * q + 1.0f / 5;
+  p = p * q + 1.0f / 3;
+  p = p * q + 1.0f;
+  return 2.0f * s * p;
+}
+
+/// log x within 2 units in the last place; -infinity at 0 and below the least normal number, no
+/// number below 0. x = m 2^n with m in sqrt(1/2) .. sqrt(2), log m = 2 artanh((m - 1) / (m + 1)).
+REWARDLOOM_INLINE Floats logarithm(const Floats& x) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  constexpr std::int32_t root_of_half = 0x3f3504f3;
+  const Integers n = (__builtin_bit_cast(Integers, x) - root_of_half) >> 23;
+  const Floats m = __builtin_bit_cast(Floats, __builtin_bit_cast(Integers, x) - (n << 23));
+  const Floats s = (m - 1.0f) / (m + 1.0f), q = s * s;
+  Floats p = fill(1.0f / 11);
+  p = p * q + 1.0f / 9;
+  p = p * q + 1.0f / 7;
+  p = p * q + 1.0f / 5;
+  p = p * q + 1.0f / 3;
+  p = p * q + 1.0f;
+  const Floats exponent = __builtin_convertvector(n, Floats);
+  const Floats result = (exponent * -2.12194440e-4f + 2.0f * s * p) + exponent * 0.693359375f;
+  const Floats below = x < Floats{} ? fill(std::numeric_limits<float>::quiet_NaN())
+                                    : fill(-infinity);
+  const Floats finite = x < fill(std::numeric_limits<float>::min()) ? below : result;
+  return x < fill(infinity) ? finite : x;  // also what is no number
+}
+
 }  // namespace rewardloom::vector_math

@@ -188,6 +188,29 @@ class TestLossGradients : public QObject {
     }
   }
 
+  void single_precision_gives_what_double_gives_data() { each_case(); }
+  void single_precision_gives_what_double_gives() {
+    const LossCase& c = chosen();
+    Package wide, narrow;
+    const bool ranks = c.type.ends_with("_cov");  // rows alike would tie
+    for (const auto& [name, tensor] : c.inputs.tensors) {
+      std::vector<std::int64_t> times(static_cast<std::size_t>(tensor.dim()), 1);
+      if (!c.shares(name) && !ranks) times[0] = 7;  // 42 rows: two vectors and ten more
+      const at::Tensor rows = tensor.repeat(times);
+      const bool real = at::isFloatingType(rows.scalar_type());
+      narrow.tensors[name] = real ? rows.to(at::kFloat) : rows;
+      wide.tensors[name] = real ? narrow.tensors[name].to(at::kDouble) : rows;
+    }
+    const EvaluateResult exact = run(c, wide), single = run(c, narrow);
+    for (const auto& [name, want] : exact.outputs.tensors) {
+      const at::Tensor got = single.outputs.tensors.at(name).to(at::kDouble);
+      QVERIFY2(at::allclose(got, want.to(at::kDouble), 3e-5, 3e-6),
+               fmt::format("{}: {} against {}", name, got.flatten()[0].item<double>(),
+                           want.flatten()[0].item<double>())
+                   .c_str());
+    }
+  }
+
   void wrong_shapes_are_refused_data() { each_case(); }
   void wrong_shapes_are_refused() {
     const LossCase& c = chosen();
