@@ -189,7 +189,8 @@ bool all_finite(const double* numbers, std::int64_t count) {
   return all == 0;
 }
 
-at::Tensor host_rows(const at::Tensor& values, const at::Tensor& left_out, const char* what) {
+at::Tensor unchecked_host_rows(const at::Tensor& values, const at::Tensor& left_out,
+                               const char* what) {
   if (values.dim() != 1) {
     throw Failure("bad-shape",
                   fmt::format("{} must be [N], but has {} dimensions", what, values.dim()));
@@ -199,12 +200,22 @@ at::Tensor host_rows(const at::Tensor& values, const at::Tensor& left_out, const
     require_rows("absent", left_out, values.size(0));
     numbers = numbers.masked_fill(on_host(left_out, at::kBool), 0.0);
   }
-  const double* const number = numbers.data_ptr<double>();
-  if (all_finite(number, numbers.numel())) return numbers;
+  return numbers;
+}
+
+void require_finite(const at::Tensor& host_rows, const char* what) {
+  const double* const number = host_rows.data_ptr<double>();
+  if (all_finite(number, host_rows.numel())) return;
   std::int64_t row = 0;
   while (std::isfinite(number[row])) ++row;
   throw Failure("not-finite", fmt::format("{} of row {} is {}", what, row, number[row]),
                 "mark rows that could not be scored as absent");
+}
+
+at::Tensor host_rows(const at::Tensor& values, const at::Tensor& left_out, const char* what) {
+  at::Tensor numbers = unchecked_host_rows(values, left_out, what);
+  require_finite(numbers, what);
+  return numbers;
 }
 
 std::vector<double> finite_rows(const at::Tensor& values, const at::Tensor& left_out,

@@ -9,6 +9,11 @@ namespace rewardloom {
 /// `bad-shape`; `not-finite` naming the first row that is neither finite nor left out.
 at::Tensor host_rows(const at::Tensor& values, const at::Tensor& left_out, const char* what);
 
+/// The same where finiteness is found out later, and that check.
+at::Tensor unchecked_host_rows(const at::Tensor& values, const at::Tensor& left_out,
+                               const char* what);
+void require_finite(const at::Tensor& host_rows, const char* what);
+
 /// Whether all of `count` numbers are finite.
 bool all_finite(const double* numbers, std::int64_t count);
 

@@ -19,15 +19,16 @@ struct Sums {
 /// Sums: absolute errors, labels that are there.
 REWARDLOOM_VECTORISED
 PassSums error_rows(const PassPlaces& places, float mask_value) {
-  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    using namespace vector_math;
-    const Integers there = rows.in[1] != fill(mask_value);
-    const Dual<1> error = where(there, trained<1>(rows.in[0], 0) - rows.in[1], Dual<1>{});
-    PassTerms<1> terms{square(error)};
-    terms.sums[0] = dual_lanes::magnitude(error.value);
-    terms.sums[1] = row_pass::one_where(there);
-    return terms;
-  });
+  return each_row<1>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        const Integers there = rows.in[1] != fill(mask_value);
+        const Dual<1> error = where(there, trained<1>(rows.in[0], 0) - rows.in[1], Dual<1>{});
+        PassTerms<1> terms{square(error)};
+        terms.sums[0] = dual_lanes::magnitude(error.value);
+        terms.sums[1] = row_pass::one_where(there);
+        return terms;
+      });
 }
 
 Sums summed(const at::Tensor& predictions, const at::Tensor& labels, double mask_value) {

@@ -31,14 +31,15 @@ at::Tensor shift(const LossBatch& batch, const UnpairedRows& rows, const BcoOpti
 /// Logged: rewards.
 REWARDLOOM_VECTORISED
 PassSums bco_rows(const PassPlaces& places, float delta, double beta) {
-  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    using namespace vector_math;
-    const Dual<1> rewards = beta * (trained<1>(rows.in[0], 0) - rows.in[1]);
-    const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
-    PassTerms<1> terms{row_losses(rewards, fill(delta), sign)};
-    terms.logged[0] = rewards.value;
-    return terms;
-  });
+  return each_row<1>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        const Dual<1> rewards = beta * (trained<1>(rows.in[0], 0) - rows.in[1]);
+        const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
+        PassTerms<1> terms{row_losses(rewards, fill(delta), sign)};
+        terms.logged[0] = rewards.value;
+        return terms;
+      });
 }
 
 }  // namespace

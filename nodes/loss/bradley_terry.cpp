@@ -63,8 +63,7 @@ at::Tensor reduced(const LossBatch& batch, const Pairs& pairs, const at::Tensor&
   const auto here = static_cast<double>(pairs.chosen.size(0));
   if (reduce != PairReduce::weighted_sum_over_valid) return pair_mean_of(sum, here, batch);
   if (batch.total_weight) return sum / (*batch.total_weight + kWeightFloor);
-  require_whole_step(pairs_of_step(batch), here,
-                     "divides by the weights of all pairs of a step");
+  require_whole_step(pairs_of_step(batch), here, "divides by the weights of all pairs of a step");
   return sum / (pairs.weight.sum() + kWeightFloor);
 }
 
@@ -72,22 +71,24 @@ at::Tensor reduced(const LossBatch& batch, const Pairs& pairs, const at::Tensor&
 REWARDLOOM_VECTORISED
 PassSums pair_rows(const PassPlaces& places, const BradleyTerryOptions& options) {
   const bool has_margin = places.in[2] != nullptr, has_weight = places.in[3] != nullptr;
-  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    using namespace vector_math;
-    const Floats one = fill(1.0f), weight = has_weight ? rows.in[3] : one;
-    const Integers valid = weight != Floats{};
-    const auto kept = [&](const Floats& x) __attribute__((always_inline)) {
-      return valid ? x : Floats{};
-    };
-    const Floats chosen = kept(rows.in[0]), rejected = kept(rows.in[1]), margin = kept(rows.in[2]);
-    const Dual<2> loss = pair_loss(trained<2>(chosen, 0), trained<2>(rejected, 1),
-                                   has_margin ? &margin : nullptr, options);
-    PassTerms<2> terms{weight * loss};
-    terms.sums[0] = row_pass::one_where(chosen > rejected);
-    terms.sums[1] = chosen - rejected;
-    terms.sums[2] = kept(one);
-    return terms;
-  });
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        const Floats one = fill(1.0f), weight = has_weight ? rows.in[3] : one;
+        const Integers valid = weight != Floats{};
+        const auto kept = [&](const Floats& x) __attribute__((always_inline)) {
+          return valid ? x : Floats{};
+        };
+        const Floats chosen = kept(rows.in[0]), rejected = kept(rows.in[1]),
+                     margin = kept(rows.in[2]);
+        const Dual<2> loss = pair_loss(trained<2>(chosen, 0), trained<2>(rejected, 1),
+                                       has_margin ? &margin : nullptr, options);
+        PassTerms<2> terms{weight * loss};
+        terms.sums[0] = row_pass::one_where(chosen > rejected);
+        terms.sums[1] = chosen - rejected;
+        terms.sums[2] = kept(one);
+        return terms;
+      });
 }
 
 LossResult in_one_pass(const LossBatch& batch, const Pairs& pairs,
@@ -114,9 +115,9 @@ LossResult on_tensors(const LossBatch& batch, Pairs pairs, const BradleyTerryOpt
   if (pairs.weight.defined()) losses = pairs.weight * losses;
   const at::Tensor gap = (pairs.chosen - pairs.rejected).detach();
   const at::Tensor count = valid.sum().clamp_min(1).to(gap.scalar_type());
-  return {reduced(batch, pairs, losses.sum(), options.reduce),
-          {{"accuracy", (gap > 0).sum().to(gap.scalar_type()) / count},
-           {"gap", gap.sum() / count}}};
+  return {
+      reduced(batch, pairs, losses.sum(), options.reduce),
+      {{"accuracy", (gap > 0).sum().to(gap.scalar_type()) / count}, {"gap", gap.sum() / count}}};
 }
 
 }  // namespace

@@ -20,14 +20,15 @@ struct Images {
 /// Sums: gains of desirable rows, of the others, how many are desirable.
 REWARDLOOM_VECTORISED
 PassSums gain_rows(const PassPlaces& places) {
-  return each_row<1>(places, [](const PassLanes& rows) __attribute__((always_inline)) {
-    const vector_math::Floats gain = rows.in[1] - rows.in[0], zero{};
-    PassTerms<1> terms{};
-    terms.sums[0] = rows.flag ? gain : zero;
-    terms.sums[1] = rows.flag ? zero : gain;
-    terms.sums[2] = row_pass::one_where(rows.flag);
-    return terms;
-  });
+  return each_row<1>(
+      places, [](const PassLanes& rows) __attribute__((always_inline)) {
+        const vector_math::Floats gain = rows.in[1] - rows.in[0], zero{};
+        PassTerms<1> terms{};
+        terms.sums[0] = rows.flag ? gain : zero;
+        terms.sums[1] = rows.flag ? zero : gain;
+        terms.sums[2] = row_pass::one_where(rows.flag);
+        return terms;
+      });
 }
 
 /// Means of the gains, each [].
@@ -79,15 +80,16 @@ REWARDLOOM_VECTORISED
 PassSums image_rows(const PassPlaces& places, float offset, const DenoisePairOptions& options) {
   const float liked = static_cast<float>(options.weight_desirable);
   const float disliked = static_cast<float>(options.weight_undesirable);
-  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    using namespace vector_math;
-    const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
-    const Floats weight = rows.flag ? fill(liked) : fill(disliked);
-    const Dual<1> gain = options.beta * (rows.in[1] - trained<1>(rows.in[0], 0) - fill(offset));
-    PassTerms<1> terms{weight * (1 - utility_of(gain, sign, options.utility))};
-    terms.sums[0] = row_pass::one_where(sign * gain.value > Floats{});
-    return terms;
-  });
+  return each_row<1>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
+        const Floats weight = rows.flag ? fill(liked) : fill(disliked);
+        const Dual<1> gain = options.beta * (rows.in[1] - trained<1>(rows.in[0], 0) - fill(offset));
+        PassTerms<1> terms{weight * (1 - utility_of(gain, sign, options.utility))};
+        terms.sums[0] = row_pass::one_where(sign * gain.value > Floats{});
+        return terms;
+      });
 }
 
 LossResult unpaired(const LossBatch& batch, const DenoisePairOptions& options) {
@@ -126,14 +128,15 @@ REWARDLOOM_INLINE X pair_losses(const X& d, const X& chosen_error, const C& labe
 /// Sums: pairs in the right order, d.
 REWARDLOOM_VECTORISED
 PassSums pair_rows(const PassPlaces& places, const DenoisePairOptions& options) {
-  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    const Dual<2> chosen = trained<2>(rows.in[0], 0), rejected = trained<2>(rows.in[1], 1);
-    const Dual<2> d = options.beta * ((rows.in[2] - chosen) - (rows.in[3] - rejected));
-    PassTerms<2> terms{pair_losses(d, chosen, rows.in[4], options)};
-    terms.sums[0] = row_pass::one_where(d.value > vector_math::Floats{});
-    terms.sums[1] = d.value;
-    return terms;
-  });
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        const Dual<2> chosen = trained<2>(rows.in[0], 0), rejected = trained<2>(rows.in[1], 1);
+        const Dual<2> d = options.beta * ((rows.in[2] - chosen) - (rows.in[3] - rejected));
+        PassTerms<2> terms{pair_losses(d, chosen, rows.in[4], options)};
+        terms.sums[0] = row_pass::one_where(d.value > vector_math::Floats{});
+        terms.sums[1] = d.value;
+        return terms;
+      });
 }
 
 LossResult paired(const LossBatch& batch, const DenoisePairOptions& options) {
@@ -151,14 +154,14 @@ LossResult paired(const LossBatch& batch, const DenoisePairOptions& options) {
   if (fits_row_pass({chosen, rejected, ref_chosen, ref_rejected, label})) {
     LossPass pass({chosen, rejected, ref_chosen, ref_rejected, label}, {}, {.trained = 2});
     pass.set(pair_rows(pass.places(), options));
-    return {pair_mean_of(pass.sum(), pass.rows(), batch),
-            {{"accuracy", logged_number(pass.mean_of(0))},
-             {"margin", logged_number(pass.mean_of(1))}}};
+    return {
+        pair_mean_of(pass.sum(), pass.rows(), batch),
+        {{"accuracy", logged_number(pass.mean_of(0))}, {"margin", logged_number(pass.mean_of(1))}}};
   }
   const at::Tensor d = options.beta * ((ref_chosen - chosen) - (ref_rejected - rejected));
-  return {pair_mean(pair_losses(d, chosen, label, options), batch),
-          {{"accuracy", (d.detach() > 0).to(d.scalar_type()).mean()},
-           {"margin", d.detach().mean()}}};
+  return {
+      pair_mean(pair_losses(d, chosen, label, options), batch),
+      {{"accuracy", (d.detach() > 0).to(d.scalar_type()).mean()}, {"margin", d.detach().mean()}}};
 }
 
 }  // namespace

@@ -4,17 +4,13 @@
 
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
+#include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
 
 namespace rewardloom {
 namespace {
 
-/// Half the hinge losses of each row, patches averaged: [N] or [N,P] -> [N].
-at::Tensor hinge_rows(const at::Tensor& real, const at::Tensor& fake) {
-  const at::Tensor both = 0.5 * ((1 - real).relu() + (1 + fake).relu());
-  return both.dim() == 1 ? both : both.mean(-1);
-}
-
+/// Half the hinge losses of each row's patches, averaged: [N].
 at::Tensor patch_rows(const LossBatch& batch, const at::Tensor& real) {
   const at::Tensor& patches = batch.at("real_patch");
   if (patches.dim() != 2 || patches.size(0) != real.size(0) || patches.size(1) == 0) {
@@ -22,25 +18,50 @@ at::Tensor patch_rows(const LossBatch& batch, const at::Tensor& real) {
                   c10::str("real_patch is ", patches.sizes(), ", but real is ", real.sizes()),
                   "patches are [N,P] for the same images");
   }
-  return hinge_rows(patches, argument_like(batch, "fake_patch", patches, "real_patch"));
+  const at::Tensor fake = argument_like(batch, "fake_patch", patches, "real_patch");
+  return (0.5 * ((1 - patches).relu() + (1 + fake).relu())).mean(-1);
+}
+
+/// X is a tensor or a dual number of some images.
+template <class X>
+REWARDLOOM_INLINE X logit_losses(const X& real, const X& fake, DiscriminatorKind kind) {
+  if (kind == DiscriminatorKind::bce) return 0.5 * (logistic_loss(real) + logistic_loss(-fake));
+  return 0.5 * (relu(1 - real) + relu(1 + fake));
+}
+
+/// Sums: images on the right side.
+REWARDLOOM_VECTORISED
+PassSums logit_rows(const PassPlaces& places, DiscriminatorKind kind) {
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        PassTerms<2> terms{
+            logit_losses(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1), kind)};
+        terms.sums[0] =
+            row_pass::one_where(rows.in[0] > Floats{}) + row_pass::one_where(rows.in[1] < Floats{});
+        return terms;
+      });
 }
 
 LossResult on_logits(const LossBatch& batch, const DiscriminatorOptions& options) {
   const at::Tensor real = row_argument(batch, "real");
   const at::Tensor fake = argument_like(batch, "fake", real, "real");
-  at::Tensor losses;
-  if (options.kind == DiscriminatorKind::bce) {
-    losses = 0.5 * (logistic_loss(real) + logistic_loss(-fake));
-  } else {
-    losses = hinge_rows(real, fake);
-    const bool patches = batch.has("real_patch") || batch.has("fake_patch");
-    if (patches) losses = losses + options.patch_weight * patch_rows(batch, real);
-  }
   LossResult result;
-  result.loss = row_mean(losses, batch);
-  const auto share = [](const at::Tensor& right) { return right.to(at::kDouble).mean(); };
-  const at::Tensor right = 0.5 * (share(real.detach() > 0) + share(fake.detach() < 0));
-  result.outputs = {{"accuracy", right.to(real.scalar_type())}};
+  if (fits_row_pass({real, fake})) {
+    LossPass pass({real, fake}, {}, {.trained = 2});
+    pass.set(logit_rows(pass.places(), options.kind));
+    result.loss = row_mean_of(pass.sum(), pass.rows(), batch);
+    result.outputs = {{"accuracy", logged_number(0.5 * pass.mean_of(0))}};
+  } else {
+    result.loss = row_mean(logit_losses(real, fake, options.kind), batch);
+    const auto share = [](const at::Tensor& right) { return right.to(at::kDouble).mean(); };
+    const at::Tensor right = 0.5 * (share(real.detach() > 0) + share(fake.detach() < 0));
+    result.outputs = {{"accuracy", right.to(real.scalar_type())}};
+  }
+  const bool patches = batch.has("real_patch") || batch.has("fake_patch");
+  if (patches && options.kind == DiscriminatorKind::hinge) {
+    result.loss = result.loss + options.patch_weight * row_mean(patch_rows(batch, real), batch);
+  }
   return result;
 }
 

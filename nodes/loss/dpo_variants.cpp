@@ -1,8 +1,12 @@
 #include <torch/types.h>
 
+#include <bit>
+#include <boost/sort/spreadsort/integer_sort.hpp>
 #include <cmath>
+#include <vector>
 
 #include "nodes/loss/dpo.h"
+#include "nodes/loss/known_derivative.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/row_pass.h"
 #include "nodes/loss/row_terms.h"
@@ -90,7 +94,8 @@ REWARDLOOM_INLINE X losses_of(const Sides<X>& pair, const X& gap, const DpoOptio
 }
 
 bool divides_by_lengths(const DpoOptions& options) {
-  const bool can = options.variant == DpoVariant::ipo || options.variant == DpoVariant::sigmoid_norm;
+  const bool can =
+      options.variant == DpoVariant::ipo || options.variant == DpoVariant::sigmoid_norm;
   return can && options.length_normalise;
 }
 
@@ -170,8 +175,78 @@ at::Tensor tensor_losses(const LossBatch& batch, const PairArguments& in, Sides<
   return losses_of(pairs, gap, options);
 }
 
+/// Numbers [N] in ascending order, and where each of them stood.
+struct Ranked {
+  at::Tensor values;
+  std::vector<std::uint32_t> from;
+
+  explicit Ranked(const at::Tensor& numbers) : values(at::empty(numbers.sizes(), at::kFloat)) {
+    const at::Tensor given = numbers.detach().contiguous();
+    const float* const x = given.data_ptr<float>();
+    std::vector<std::uint64_t> keys(static_cast<std::size_t>(given.numel()));
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      // The bits of a float, turned so that they rise with it; equal ones keep their order.
+      const auto bits = std::bit_cast<std::uint32_t>(x[i]);
+      const std::uint32_t key = bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
+      keys[i] = std::uint64_t{key} << 32 | i;
+    }
+    boost::sort::spreadsort::integer_sort(keys.begin(), keys.end());
+    float* const out = values.data_ptr<float>();
+    from.reserve(keys.size());
+    for (const std::uint64_t key : keys) {
+      from.push_back(static_cast<std::uint32_t>(key));
+      out[from.size() - 1] = x[from.back()];
+    }
+    values.requires_grad_(true);
+  }
+
+  /// by_value [N] of the ascending numbers, for the numbers as they stood; undefined stays that.
+  at::Tensor in_place(const at::Tensor& by_value) const {
+    if (!by_value.defined()) return {};
+    at::Tensor out = at::empty(by_value.sizes(), at::kFloat);
+    const float* const by = by_value.data_ptr<float>();
+    float* const to = out.data_ptr<float>();
+    for (std::size_t i = 0; i < from.size(); ++i) to[from[i]] = by[i];
+    return out;
+  }
+};
+
+REWARDLOOM_VECTORISED
+PassSums ranked_rows(const PassPlaces& places, double beta, double smoothing) {
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        const Dual<2> gap = trained<2>(rows.in[0], 0) - trained<2>(rows.in[1], 1);
+        return PassTerms<2>{logistic_loss(beta * gap, smoothing)};
+      });
+}
+
+/// The losses of gaps between two ascending rows of numbers [N], and their sum [] with gradient.
+struct PairLosses {
+  at::Tensor each, sum;
+};
+
+PairLosses ranked_losses(const LossBatch& batch, const PairArguments& in,
+                         const Sides<at::Tensor>& pairs, const DpoOptions& options) {
+  const bool paired = options.variant == DpoVariant::aot;
+  require_whole_step(pairs_of_step(batch), static_cast<double>(in.chosen.size(0)),
+                     "sorts over all pairs of a step");
+  const Ranked high(paired ? in.chosen - in.rejected : pairs.chosen);
+  const Ranked low(paired ? reference_gap(in) : pairs.rejected);
+  LossPass pass({high.values, low.values}, {}, {.trained = 2, .losses = true});
+  pass.set(ranked_rows(pass.places(), options.beta, options.label_smoothing));
+  const at::Tensor by_high = high.in_place(pass.derivative(0));
+  at::Tensor by_rejected = low.in_place(pass.derivative(1));
+  if (paired && by_high.defined()) by_rejected = -by_high;
+  const at::Tensor sum = logged_number(pass.sum_of_losses());
+  return {pass.losses(), with_derivatives(sum, in.chosen, by_high, in.rejected, by_rejected)};
+}
+
+bool ranks_pairs(const DpoOptions& options) {
+  return options.variant == DpoVariant::aot || options.variant == DpoVariant::aot_unpaired;
+}
+
 bool looks_at_other_pairs(const DpoOptions& options) {
-  return options.variant == DpoVariant::aot || options.variant == DpoVariant::aot_unpaired ||
+  return ranks_pairs(options) ||
          (options.variant == DpoVariant::bco_pair && options.bco_delta == BcoDelta::batch_mean);
 }
 
@@ -180,25 +255,26 @@ REWARDLOOM_VECTORISED
 PassSums pair_rows(const PassPlaces& places, const DpoOptions& options) {
   const float beta = static_cast<float>(options.beta);
   const bool by_token = places.in[4] != nullptr;
-  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    const auto pair = sides(trained<2>(rows.in[0], 0) - rows.in[2],
-                            trained<2>(rows.in[1], 1) - rows.in[3], options);
-    const Dual<2> gap = by_token
-                            ? pair.chosen_score / rows.in[4] - pair.rejected_score / rows.in[5]
-                            : pair.delta();
-    PassTerms<2> terms{losses_of(pair, gap, options)};
-    terms.logged[0] = beta * pair.chosen.value;
-    terms.logged[1] = beta * pair.rejected.value;
-    terms.sums[0] = row_pass::one_where(terms.logged[0] > terms.logged[1]);
-    terms.sums[1] = terms.logged[0] - terms.logged[1];
-    return terms;
-  });
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        const auto pair = sides(trained<2>(rows.in[0], 0) - rows.in[2],
+                                trained<2>(rows.in[1], 1) - rows.in[3], options);
+        const Dual<2> gap = by_token
+                                ? pair.chosen_score / rows.in[4] - pair.rejected_score / rows.in[5]
+                                : pair.delta();
+        PassTerms<2> terms{losses_of(pair, gap, options)};
+        terms.logged[0] = beta * pair.chosen.value;
+        terms.logged[1] = beta * pair.rejected.value;
+        terms.sums[0] = row_pass::one_where(terms.logged[0] > terms.logged[1]);
+        terms.sums[1] = terms.logged[0] - terms.logged[1];
+        return terms;
+      });
 }
 
 LossResult in_one_pass(const LossBatch& batch, const PairArguments& in, const DpoOptions& options) {
   LossPass pass({in.chosen, in.rejected, in.ref_chosen, in.ref_rejected, in.chosen_lengths,
-                in.rejected_lengths},
-               {}, {.trained = 2, .logged = 2, .losses = true});
+                 in.rejected_lengths},
+                {}, {.trained = 2, .logged = 2, .losses = true});
   pass.set(pair_rows(pass.places(), options));
   return {pair_mean_of(pass.sum(), pass.rows(), batch),
           {{"losses", pass.losses()},
@@ -228,17 +304,21 @@ LossResult dpo_loss(const LossBatch& batch, const DpoOptions& options) {
                                    in.chosen_lengths, in.rejected_lengths});
   if (fits && !looks_at_other_pairs(options)) return in_one_pass(batch, in, options);
   const Sides<at::Tensor> pairs = tensor_sides(in, options);
-  const at::Tensor losses = tensor_losses(batch, in, pairs, options);
+  PairLosses losses;
+  if (fits && ranks_pairs(options)) {
+    losses = ranked_losses(batch, in, pairs, options);
+  } else {
+    losses.each = tensor_losses(batch, in, pairs, options);
+    losses.sum = losses.each.sum();
+  }
   const at::Tensor chosen = options.beta * pairs.chosen.detach();
   const at::Tensor rejected = options.beta * pairs.rejected.detach();
-  LossResult result;
-  result.loss = pair_mean(losses, batch);
-  result.outputs = {{"losses", losses.detach()},
-                    {"chosen_rewards", chosen},
-                    {"rejected_rewards", rejected},
-                    {"accuracy", (chosen > rejected).to(chosen.scalar_type()).mean()},
-                    {"margin", (chosen - rejected).mean()}};
-  return result;
+  return {pair_mean_of(losses.sum, static_cast<double>(in.chosen.size(0)), batch),
+          {{"losses", losses.each.detach()},
+           {"chosen_rewards", chosen},
+           {"rejected_rewards", rejected},
+           {"accuracy", (chosen > rejected).to(chosen.scalar_type()).mean()},
+           {"margin", (chosen - rejected).mean()}}};
 }
 
 }  // namespace rewardloom

@@ -103,6 +103,10 @@ REWARDLOOM_INLINE Dual<K> operator+(const Dual<K>& x, double c) {
   return x + vector_math::fill(dual_lanes::single(c));
 }
 template <int K>
+REWARDLOOM_INLINE Dual<K> operator+(double c, const Dual<K>& x) {
+  return x + c;
+}
+template <int K>
 REWARDLOOM_INLINE Dual<K> operator-(const Dual<K>& x, double c) {
   return x - vector_math::fill(dual_lanes::single(c));
 }

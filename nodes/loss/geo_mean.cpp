@@ -26,11 +26,10 @@ OneSidedSums sums_of(const LossBatch& batch, const PolicyRows& given,
   const PolicyRows rows = policy_rows(batch);
   const at::Tensor x = rows.log_ratio();
   const at::Tensor up = rows.advantages > 0, down = rows.advantages < 0;
-  const at::Tensor held = at::where(
-      up, x.clamp_max(options.high), at::where(down, x.clamp_min(-options.low), at::zeros_like(x)));
+  const at::Tensor held = at::where(up, x.clamp_max(options.high),
+                                    at::where(down, x.clamp_min(-options.low), at::zeros_like(x)));
   const at::Tensor outside = x.detach().ne(x.detach().clamp(-options.low, options.high));
-  return {held.sum(-1), rows.advantages.sum(-1),
-          masked_mean(outside.logical_and(up), rows.mask),
+  return {held.sum(-1), rows.advantages.sum(-1), masked_mean(outside.logical_and(up), rows.mask),
           masked_mean(outside.logical_and(down), rows.mask), masked_mean(-x, rows.mask)};
 }
 

@@ -70,19 +70,20 @@ PassSums kto_rows(const PassPlaces& places, float z, const KtoOptions& options) 
   const float beta = static_cast<float>(options.beta);
   const float liked = static_cast<float>(options.desirable_weight);
   const float disliked = static_cast<float>(options.undesirable_weight);
-  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    using namespace vector_math;
-    const Dual<1> x = trained<1>(rows.in[0], 0) - rows.in[1];
-    const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
-    const Floats weight = rows.flag ? fill(liked) : fill(disliked);
-    PassTerms<1> terms{row_losses(x, fill(z), sign, weight, options.beta)};
-    const Floats reward = beta * x.value;
-    terms.logged[0] = reward;
-    terms.sums[0] = rows.flag ? reward : Floats{};
-    terms.sums[1] = rows.flag ? Floats{} : reward;
-    terms.sums[2] = row_pass::one_where(rows.flag);
-    return terms;
-  });
+  return each_row<1>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        using namespace vector_math;
+        const Dual<1> x = trained<1>(rows.in[0], 0) - rows.in[1];
+        const Floats sign = rows.flag ? fill(1.0f) : fill(-1.0f);
+        const Floats weight = rows.flag ? fill(liked) : fill(disliked);
+        PassTerms<1> terms{row_losses(x, fill(z), sign, weight, options.beta)};
+        const Floats reward = beta * x.value;
+        terms.logged[0] = reward;
+        terms.sums[0] = rows.flag ? reward : Floats{};
+        terms.sums[1] = rows.flag ? Floats{} : reward;
+        terms.sums[2] = row_pass::one_where(rows.flag);
+        return terms;
+      });
 }
 
 LossResult in_one_pass(const LossBatch& batch, const UnpairedRows& rows, const at::Tensor& z,
@@ -108,7 +109,8 @@ LossResult kto_loss(const LossBatch& batch, const KtoOptions& options) {
     return on_tensors(batch, rows, {}, options);
   }
   const at::Tensor z = constant_point(batch, rows, options);
-  if (fits_row_pass({rows.log_probs, rows.reference}, rows.desirable)) return in_one_pass(batch, rows, z, options);
+  if (fits_row_pass({rows.log_probs, rows.reference}, rows.desirable))
+    return in_one_pass(batch, rows, z, options);
   return on_tensors(batch, rows, z, options);
 }
 

@@ -18,13 +18,14 @@ REWARDLOOM_INLINE X log_odds_ratio(const X& chosen, const X& rejected) {
 /// Logged: log odds ratios. Sums: those above 0.
 REWARDLOOM_VECTORISED
 PassSums orpo_rows(const PassPlaces& places) {
-  return each_row<2>(places, [](const PassLanes& rows) __attribute__((always_inline)) {
-    const Dual<2> odds = log_odds_ratio(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1));
-    PassTerms<2> terms{logistic_loss(odds)};
-    terms.logged[0] = odds.value;
-    terms.sums[0] = row_pass::one_where(odds.value > vector_math::Floats{});
-    return terms;
-  });
+  return each_row<2>(
+      places, [](const PassLanes& rows) __attribute__((always_inline)) {
+        const Dual<2> odds = log_odds_ratio(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1));
+        PassTerms<2> terms{logistic_loss(odds)};
+        terms.logged[0] = odds.value;
+        terms.sums[0] = row_pass::one_where(odds.value > vector_math::Floats{});
+        return terms;
+      });
 }
 
 }  // namespace

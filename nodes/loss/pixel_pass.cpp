@@ -149,12 +149,12 @@ PixelPass pixel_pass(const at::Tensor& first, const at::Tensor& second, const at
     const double labelled = static_cast<double>(
         std::max<std::int64_t>(1, labelled_pixels(label, pixels, classes, weights.ignore)));
     const double all = static_cast<double>(pixels);
-    const PictureSums sums =
-        picture_rows({f.data_ptr<float>() + from, s.data_ptr<float>() + from, label, by_first,
-                      by_second, classes, pixels, static_cast<float>(weights.consistency / labelled),
-                      static_cast<float>(weights.uncertainty / all),
-                      static_cast<float>(weights.u_scale), weights.ignore},
-                     room.data());
+    const PictureSums sums = picture_rows(
+        {f.data_ptr<float>() + from, s.data_ptr<float>() + from, label, by_first, by_second,
+         classes, pixels, static_cast<float>(weights.consistency / labelled),
+         static_cast<float>(weights.uncertainty / all), static_cast<float>(weights.u_scale),
+         weights.ignore},
+        room.data());
     pass.damped.data_ptr<float>()[row] = static_cast<float>(sums.damped / labelled);
     pass.spread.data_ptr<float>()[row] = static_cast<float>(sums.spread / all);
   }

@@ -15,8 +15,8 @@ struct PixelWeights {
 
 /// Sums over rows of the weighted means, and both derivatives of that by logits [N,K,H,W].
 struct PixelPass {
-  at::Tensor damped;   ///< [N] a row's mean of cross-entropy * exp(-U)
-  at::Tensor spread;   ///< [N] a row's mean of U
+  at::Tensor damped;  ///< [N] a row's mean of cross-entropy * exp(-U)
+  at::Tensor spread;  ///< [N] a row's mean of U
   at::Tensor by_first, by_second;
 };
 

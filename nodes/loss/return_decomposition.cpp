@@ -75,11 +75,10 @@ LossResult return_decomposition_loss(const LossBatch& batch, DecompositionForm f
   const at::Tensor valid = valid_steps(batch, lengths), &rewards = batch.at("step_rewards");
   const at::Tensor returns = argument_like(batch, "returns", lengths, "lengths").detach();
   const at::Tensor steps = lengths.clamp_min(1).to(rewards.scalar_type());
-  const Estimate estimate =
-      form == DecompositionForm::full
-          ? Estimate{row_sums(valid, rewards) / steps, {}}
-          : sampled(batch, masked_argument(batch, "step_rewards", valid), lengths,
-                    form == DecompositionForm::sampled_unbiased);
+  const Estimate estimate = form == DecompositionForm::full
+                                ? Estimate{row_sums(valid, rewards) / steps, {}}
+                                : sampled(batch, masked_argument(batch, "step_rewards", valid),
+                                          lengths, form == DecompositionForm::sampled_unbiased);
   const at::Tensor error = estimate.mean - returns.to(rewards.scalar_type()) / steps;
   at::Tensor losses = error.square();
   if (estimate.noise.defined()) losses = losses - estimate.noise;

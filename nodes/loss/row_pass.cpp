@@ -18,7 +18,7 @@ bool fits_row_pass(std::initializer_list<at::Tensor> inputs, const at::Tensor& f
 at::Tensor logged_number(double x) { return at::scalar_tensor(x, at::kFloat); }
 
 LossPass::LossPass(std::initializer_list<at::Tensor> inputs, const at::Tensor& flag,
-                 const Wanted& wanted) {
+                   const Wanted& wanted) {
   const bool learning = at::GradMode::is_enabled();
   const at::AutoGradMode constants(false);
   const at::Tensor& first = *inputs.begin();

@@ -84,8 +84,8 @@ REWARDLOOM_INLINE Integers first_lanes(std::int64_t n) {
 
 }  // namespace row_pass
 
-/// Calls formula(PassLanes) -> PassTerms<K> for sixteen rows at a time. To be called from a function
-/// that is REWARDLOOM_VECTORISED.
+/// Calls formula(PassLanes) -> PassTerms<K> for sixteen rows at a time. To be called from a
+/// function that is REWARDLOOM_VECTORISED.
 template <int K, class F>
 REWARDLOOM_INLINE PassSums each_row(const PassPlaces& places, const F& formula) {
   using namespace row_pass;
@@ -135,7 +135,10 @@ class LossPass {
   /// The sum of a summed term, or its mean over the rows (or others than these).
   double sum_of(int term) const { return sums_.of[static_cast<std::size_t>(term)]; }
   double mean_of(int term) const { return sum_of(term) / std::max<double>(1, rows()); }
+  double sum_of_losses() const { return sums_.loss; }
   at::Tensor losses() const { return losses_; }
+  /// Of the sum of the losses by a trained input; undefined where that does not move.
+  at::Tensor derivative(int which) const { return derivatives_[static_cast<std::size_t>(which)]; }
   at::Tensor logged(int which) const { return logged_[static_cast<std::size_t>(which)]; }
   double rows() const { return static_cast<double>(places_.count); }
 

@@ -29,13 +29,14 @@ REWARDLOOM_INLINE X losses_of(const X& gap, const SimpoOptions& options) {
 /// Sums: gaps above 0, gaps.
 REWARDLOOM_VECTORISED
 PassSums simpo_rows(const PassPlaces& places, const SimpoOptions& options) {
-  return each_row<2>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    const Dual<2> gap = trained<2>(rows.in[0], 0) - trained<2>(rows.in[1], 1);
-    PassTerms<2> terms{losses_of(gap, options)};
-    terms.sums[0] = row_pass::one_where(gap.value > vector_math::Floats{});
-    terms.sums[1] = gap.value;
-    return terms;
-  });
+  return each_row<2>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        const Dual<2> gap = trained<2>(rows.in[0], 0) - trained<2>(rows.in[1], 1);
+        PassTerms<2> terms{losses_of(gap, options)};
+        terms.sums[0] = row_pass::one_where(gap.value > vector_math::Floats{});
+        terms.sums[1] = gap.value;
+        return terms;
+      });
 }
 
 LossResult in_one_pass(const LossBatch& batch, const at::Tensor& chosen, const at::Tensor& rejected,

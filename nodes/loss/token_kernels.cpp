@@ -222,19 +222,19 @@ REWARDLOOM_VECTORISED
 void one_sided_rows(const Rows& rows, const OneSidedNumbers& c, double* sums) {
   each_token(
       rows, sums,
-      [&](const Floats& log_prob, const Floats& old, const Floats& a)
-          __attribute__((always_inline)) {
-            const Floats x = log_prob - old;
-            const Integers up = a > 0, down = a < 0;
-            const Integers above = x > fill(c.high), below = x < fill(-c.low);
-            const Floats held = up & above ? fill(c.high) : (down & below ? fill(-c.low) : x);
-            const Integers counts = up | down | (x != x);
-            const Floats one_sided = kept(held, counts);
-            const Integers outside = above | below;
-            return TermsOf<5>{one_sided,
-                              one_where(counts & ~(up & above) & ~(down & below)),
-                              {one_sided, a, one_where(outside & up), one_where(outside & down), x}};
-          });
+      [&](const Floats& log_prob, const Floats& old,
+          const Floats& a) __attribute__((always_inline)) {
+        const Floats x = log_prob - old;
+        const Integers up = a > 0, down = a < 0;
+        const Integers above = x > fill(c.high), below = x < fill(-c.low);
+        const Floats held = up & above ? fill(c.high) : (down & below ? fill(-c.low) : x);
+        const Integers counts = up | down | (x != x);
+        const Floats one_sided = kept(held, counts);
+        const Integers outside = above | below;
+        return TermsOf<5>{one_sided,
+                          one_where(counts & ~(up & above) & ~(down & below)),
+                          {one_sided, a, one_where(outside & up), one_where(outside & down), x}};
+      });
 }
 
 struct GuidedNumbers {
@@ -509,9 +509,8 @@ OneSidedSums one_sided_sums(const at::Tensor& mask, const at::Tensor& x, const a
                   moves.data_ptr<float>(),
                   m.numel()};
   const OneSidedNumbers numbers{static_cast<float>(low), static_cast<float>(high)};
-  const auto sums = summed_by_row<5>(rows, m.size(0), [&](const Rows& row, double* out) {
-    one_sided_rows(row, numbers, out);
-  });
+  const auto sums = summed_by_row<5>(
+      rows, m.size(0), [&](const Rows& row, double* out) { one_sided_rows(row, numbers, out); });
   const auto share = [tokens = token_count(m).clamp_min(1)](const at::Tensor& sum) {
     return (sum.sum() / tokens).to(at::kFloat);
   };

@@ -12,9 +12,10 @@ namespace {
 
 REWARDLOOM_VECTORISED
 PassSums difference_rows(const PassPlaces& places) {
-  return each_row<1>(places, [](const PassLanes& rows) __attribute__((always_inline)) {
-    return PassTerms<1>{{rows.in[0] - rows.in[1], {}}};
-  });
+  return each_row<1>(
+      places, [](const PassLanes& rows) __attribute__((always_inline)) {
+        return PassTerms<1>{{rows.in[0] - rows.in[1], {}}};
+      });
 }
 
 }  // namespace

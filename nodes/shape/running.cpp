@@ -4,12 +4,57 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "engine/core/registry.h"
 #include "nodes/advantage/host_rows.h"
 #include "nodes/reward/rows.h"
+#include "nodes/text/vector_math.h"
 
 namespace rewardloom {
+namespace {
+
+constexpr std::size_t kSide = 8;  // independent sums, so that the compiler vectorises
+
+struct Range {
+  double sum, least, most;
+};
+
+REWARDLOOM_VECTORISED
+Range range_of(const double* x, std::size_t count) {
+  double sum[kSide] = {}, least[kSide], most[kSide];
+  std::fill_n(least, kSide, x[0]);
+  std::fill_n(most, kSide, x[0]);
+  const auto take = [&](std::size_t i, std::size_t j) __attribute__((always_inline)) {
+    sum[j] += x[i];
+    least[j] = x[i] < least[j] ? x[i] : least[j];
+    most[j] = x[i] > most[j] ? x[i] : most[j];
+  };
+  std::size_t i = 0;
+  for (; i + kSide <= count; i += kSide) {
+    for (std::size_t j = 0; j < kSide; ++j) take(i + j, j);
+  }
+  for (; i < count; ++i) take(i, 0);
+  return {std::accumulate(sum, sum + kSide, 0.0), *std::min_element(least, least + kSide),
+          *std::max_element(most, most + kSide)};
+}
+
+/// Sum of (x - mean)^2.
+REWARDLOOM_VECTORISED
+double squares_around(const double* x, std::size_t count, double mean) {
+  double sum[kSide] = {};
+  const auto square = [=](std::size_t i) __attribute__((always_inline)) {
+    return (x[i] - mean) * (x[i] - mean);
+  };
+  std::size_t i = 0;
+  for (; i + kSide <= count; i += kSide) {
+    for (std::size_t j = 0; j < kSide; ++j) sum[j] += square(i + j);
+  }
+  for (; i < count; ++i) sum[0] += square(i);
+  return std::accumulate(sum, sum + kSide, 0.0);
+}
+
+}  // namespace
 
 void RunningMoments::add(const std::vector<double>& batch, RunningPreset preset) {
   if (batch.empty()) return;
@@ -19,14 +64,12 @@ void RunningMoments::add(const std::vector<double>& batch, RunningPreset preset)
   }
   begun_ = true;
   const auto size = static_cast<double>(batch.size());
-  double sum = 0;
-  for (const double x : batch) sum += x;
-  const auto [least, most] = std::minmax_element(batch.begin(), batch.end());
-  const double mean = *least == *most ? *least : sum / size;  // equal values have exactly that mean
-  double squares = 0;
-  for (const double x : batch) squares += (x - mean) * (x - mean);
-  low_ = std::min(low_, *least);
-  high_ = std::max(high_, *most);
+  const Range range = range_of(batch.data(), batch.size());
+  const bool equal = range.least == range.most;  // such values have exactly that mean
+  const double mean = equal ? range.least : range.sum / size;
+  double squares = squares_around(batch.data(), batch.size(), mean);
+  low_ = std::min(low_, range.least);
+  high_ = std::max(high_, range.most);
   if (preset == RunningPreset::oni && batch.size() > 1) squares *= size / (size - 1);
   const double total = count_ + size;
   const double delta = mean - mean_;

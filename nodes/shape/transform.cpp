@@ -89,16 +89,24 @@ class References {
     const at::Tensor ids = references.group.to(at::kCPU, at::kLong).contiguous();
     const std::int64_t* const id = ids.data_ptr<std::int64_t>();
     const at::Tensor own = rows.group.to(at::kCPU, at::kLong).contiguous();
+    const auto next_row = [&](std::size_t g, const double* first) {
+      return Row(first, groups.rows(g).size());
+    };
+    if (groups.in_order() && same_ids(own, ids)) {
+      runs_.reserve(groups.count());
+      const double* first = number;
+      for (std::size_t g = 0; g < groups.count(); ++g) {
+        const Row row = next_row(g, first);
+        runs_.push_back({row.size(), row});
+        first += row.size();
+      }
+      return;
+    }
     std::vector<Row> numbers;
     numbers.reserve(groups.count());
     for (std::size_t g = 0; g < groups.count(); ++g) {
-      const std::size_t size = groups.rows(g).size();
-      numbers.emplace_back(numbers.empty() ? number : numbers.back().data() + numbers.back().size(),
-                           size);
-    }
-    if (groups.in_order() && same_ids(own, ids)) {
-      for (const Row row : numbers) runs_.push_back({row.size(), row});
-      return;
+      numbers.push_back(
+          next_row(g, numbers.empty() ? number : numbers.back().data() + numbers.back().size()));
     }
     std::vector<Group> known;
     for (std::size_t g = 0; g < groups.count(); ++g) {
@@ -255,30 +263,53 @@ double percentile_of(References::Row references, double z, Divisor divisor) {
   return mean + z * (std::sqrt(squares / std::max(count, 1.0)) + 1e-5);
 }
 
-/// Shaped rewards and what shaping changed, both [N] double on the host.
+/// Shaped rewards and what shaping changed, both [N] double on the host. The change is finite
+/// where both rewards are, and nowhere else.
 struct Shaped {
   at::Tensor rewards;
   at::Tensor change;
+  bool finite = true;
+
+  static Shaped checked(at::Tensor rewards, at::Tensor change) {
+    const bool finite = all_finite(change.data_ptr<double>(), change.numel());
+    return {std::move(rewards), std::move(change), finite};
+  }
 };
+
+/// Calls change_of(i), which returns a change, for all rows: whether all changes are finite.
+template <class F>
+REWARDLOOM_INLINE bool each_change(std::int64_t rows, const F& change_of) {
+  constexpr std::int64_t side = 8;  // independent, so that the compiler vectorises
+  double probe[side] = {};          // what is not finite is no number times 0
+  std::int64_t i = 0;
+  for (; i + side <= rows; i += side) {
+    for (std::int64_t j = 0; j < side; ++j) probe[j] += change_of(i + j) * 0.0;
+  }
+  for (; i < rows; ++i) probe[0] += change_of(i) * 0.0;
+  return std::accumulate(probe, probe + side, 0.0) == 0;
+}
 
 /// above = reward - level, and the level becomes above - reward.
 REWARDLOOM_VECTORISED
-void subtract(const double* reward, double* __restrict level, std::int64_t rows,
+bool subtract(const double* reward, double* __restrict level, std::int64_t rows,
               double* __restrict above) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    above[i] = reward[i] - level[i];
-    level[i] = above[i] - reward[i];
-  }
+  return each_change(
+      rows, [=](std::int64_t i) __attribute__((always_inline)) {
+        const double difference = reward[i] - level[i];
+        above[i] = difference;
+        return level[i] = difference - reward[i];
+      });
 }
 
 REWARDLOOM_VECTORISED
-void hold_below(const double* reward, double most, std::int64_t rows, double* __restrict shaped,
+bool hold_below(const double* reward, double most, std::int64_t rows, double* __restrict shaped,
                 double* __restrict change) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const double held = reward[i] < most ? reward[i] : most;
-    shaped[i] = held;
-    change[i] = held - reward[i];
-  }
+  return each_change(
+      rows, [=](std::int64_t i) __attribute__((always_inline)) {
+        const double held = reward[i] < most ? reward[i] : most;
+        shaped[i] = held;
+        return change[i] = held - reward[i];
+      });
 }
 
 /// reward - level of its references.
@@ -290,7 +321,8 @@ Shaped above_level(const at::Tensor& rewards, const References& references, Leve
   for (const auto& [rows, numbers] : references.runs()) {
     here = std::fill_n(here, rows, level(numbers));
   }
-  subtract(rewards.data_ptr<double>(), change, rewards.numel(), out.rewards.data_ptr<double>());
+  out.finite =
+      subtract(rewards.data_ptr<double>(), change, rewards.numel(), out.rewards.data_ptr<double>());
   return out;
 }
 
@@ -302,18 +334,18 @@ Shaped absolute(const at::Tensor& rewards, const TransformOptions& options) {
   switch (options.mode) {
     case TransformMode::sigmoid:
       sigmoid_of_rewards(r, options.k, shaped, out.change.data_ptr<double>(), count);
-      return out;
+      return Shaped::checked(out.rewards, out.change);
     case TransformMode::tanh:
       tanh_of_rewards(r, shaped, out.change.data_ptr<double>(), count);
-      return out;
+      return Shaped::checked(out.rewards, out.change);
     case TransformMode::poly: std::transform(r, r + count, shaped, poly); break;
     case TransformMode::ceil:
-      hold_below(r, options.ceil, count, shaped, out.change.data_ptr<double>());
+      out.finite = hold_below(r, options.ceil, count, shaped, out.change.data_ptr<double>());
       return out;
     default: std::copy(r, r + count, shaped); break;
   }
   at::sub_out(out.change, out.rewards, rewards);
-  return out;
+  return Shaped::checked(out.rewards, out.change);
 }
 
 /// rewards [N] double on the host; NaN for a row without references.
@@ -335,7 +367,7 @@ Shaped shaped_by(const at::Tensor& rewards, const References& references,
     MeanOverReferences(rewards.data_ptr<double>(), options, shaped.data_ptr<double>())
         .over(references);
   }
-  return {shaped, shaped - rewards};
+  return Shaped::checked(shaped, shaped - rewards);
 }
 
 void require_references(const at::Tensor& rewards, const at::Tensor& reference) {
@@ -424,7 +456,7 @@ struct Transform final : Node {
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
-    const at::Tensor before = host_rows(r.total, r.absent, "rewards");
+    const at::Tensor before = unchecked_host_rows(r.total, r.absent, "rewards");
     const TransformOptions options{mode(), k(), max_refs(), percentile(), std(), ceil(), shift()};
     Rewards result = r;
     Shaped shaped;
@@ -432,14 +464,18 @@ struct Transform final : Node {
       const References given = references_of(step, r);
       if (mode() == TransformMode::lsc) warn_of_single_references(step, given, before.numel());
       shaped = shaped_by(before, given, options);
-      const at::Tensor lost = unscored(step, shaped.rewards, r.absent);
-      result.absent = either_absent(r.absent, lost.defined() ? lost.to(r.total.device()) : lost);
     } else {
       shaped = absolute(before, options);
     }
+    if (!shaped.finite) {
+      require_finite(before, "rewards");
+      const at::Tensor lost = unscored(step, shaped.rewards, r.absent);
+      result.absent = either_absent(r.absent, lost.defined() ? lost.to(r.total.device()) : lost);
+    }
     if (result.absent.defined()) {
       const at::Tensor absent = result.absent.to(at::kCPU);
-      shaped = {shaped.rewards.masked_fill(absent, 0.0), shaped.change.masked_fill(absent, 0.0)};
+      shaped.rewards = shaped.rewards.masked_fill(absent, 0.0);
+      shaped.change = shaped.change.masked_fill(absent, 0.0);
     }
     result.components.emplace_back(step.node(), like(shaped.change, r.total));
     result.total = like(shaped.rewards, r.total);
@@ -477,7 +513,6 @@ struct Transform final : Node {
   /// Rows without a number: their references are missing or no numbers. Undefined if there are
   /// none.
   static at::Tensor unscored(Step& step, const at::Tensor& shaped, const at::Tensor& absent) {
-    if (all_finite(shaped.data_ptr<double>(), shaped.numel())) return {};
     at::Tensor lost = shaped.isfinite().logical_not();
     if (absent.defined()) lost = lost.logical_and(absent.to(at::kCPU).logical_not());
     const at::Tensor rows = lost.nonzero().reshape({-1}).contiguous();

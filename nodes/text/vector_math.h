@@ -113,8 +113,8 @@ REWARDLOOM_INLINE Floats logarithm(const Floats& x) {
   p = p * q + 1.0f;
   const Floats exponent = __builtin_convertvector(n, Floats);
   const Floats result = (exponent * -2.12194440e-4f + 2.0f * s * p) + exponent * 0.693359375f;
-  const Floats below = x < Floats{} ? fill(std::numeric_limits<float>::quiet_NaN())
-                                    : fill(-infinity);
+  const Floats below =
+      x < Floats{} ? fill(std::numeric_limits<float>::quiet_NaN()) : fill(-infinity);
   const Floats finite = x < fill(std::numeric_limits<float>::min()) ? below : result;
   return x < fill(infinity) ? finite : x;  // also what is no number
 }

@@ -387,27 +387,33 @@ std::vector<Contest> shape_contests(const Batch& b) {
     return firing("shape.transform", {{"mode", mode}}, std::move(inputs));
   };
   const auto refs = [&b] { return b.by_group(b.references); };
+  /// As the node, each form gives what shaping changed as well.
+  const auto with_change = [&b](auto shape) { return [=, &b] { (void)(shape() - b.rewards); }; };
   /// Mean over the references of f(r - reference).
-  const auto over_references = [&b, refs](auto f) {
-    return [=, &b] {
-      (void)f(b.rewards.view({-1, kGroup, 1}) - refs().unsqueeze(1)).mean(2).flatten();
-    };
+  const auto over_references = [&b, refs, with_change](auto f) {
+    return with_change([=, &b] {
+      return f(b.rewards.view({-1, kGroup, 1}) - refs().unsqueeze(1)).mean(2).flatten();
+    });
   };
   std::vector<Contest> all = {
       {"shape.running", firing("shape.running", {}, {{"rewards", {Value::of(b.row_rewards())}}}),
        [&b, seen = std::make_shared<std::array<double, 3>>()] { running_peer(b.rewards, *seen); }},
-      {"shape.transform sigmoid", shaped("sigmoid", false), [&b] { (void)at::sigmoid(b.rewards); }},
-      {"shape.transform tanh", shaped("tanh", false), [&b] { (void)at::tanh(b.rewards); }},
-      {"shape.transform ceil", shaped("ceil", false), [&b] { (void)b.rewards.clamp_max(4); }},
-      {"shape.transform poly", shaped("poly", false), [&b] { (void)quintic(b.rewards); }},
-      {"shape.transform centered", shaped("centered", true),
-       [&b, refs] { (void)(b.by_group(b.rewards) - refs().mean(1, true)).flatten(); }},
-      {"shape.transform lsc", shaped("lsc", true),
-       [&b, refs] {
+      {"shape.transform sigmoid", shaped("sigmoid", false),
+       with_change([&b] { return at::sigmoid(b.rewards); })},
+      {"shape.transform tanh", shaped("tanh", false),
+       with_change([&b] { return at::tanh(b.rewards); })},
+      {"shape.transform ceil", shaped("ceil", false),
+       with_change([&b] { return b.rewards.clamp_max(4); })},
+      {"shape.transform poly", shaped("poly", false),
+       with_change([&b] { return quintic(b.rewards); })},
+      {"shape.transform centered", shaped("centered", true), with_change([&b, refs] {
+         return (b.by_group(b.rewards) - refs().mean(1, true)).flatten();
+       })},
+      {"shape.transform lsc", shaped("lsc", true), with_change([&b, refs] {
          const at::Tensor r = b.by_group(b.rewards), all = refs();
          const at::Tensor level = all.mean(1, true) + 1.0364334 * (all.std(1, true, true) + 1e-5);
-         (void)at::log_sigmoid(r - level).flatten();
-       }},
+         return at::log_sigmoid(r - level).flatten();
+       })},
       {"shape.transform par", shaped("par", true),
        over_references([](const at::Tensor& d) { return d.sigmoid(); })},
       {"shape.transform sgfc", shaped("sgfc", true),

@@ -31,9 +31,10 @@ REWARDLOOM_INLINE X applied(Function f, const X& x) {
 
 REWARDLOOM_VECTORISED
 PassSums function_rows(const PassPlaces& places, Function f) {
-  return each_row<1>(places, [&](const PassLanes& rows) __attribute__((always_inline)) {
-    return PassTerms<1>{applied(f, trained<1>(rows.in[0], 0))};
-  });
+  return each_row<1>(
+      places, [&](const PassLanes& rows) __attribute__((always_inline)) {
+        return PassTerms<1>{applied(f, trained<1>(rows.in[0], 0))};
+      });
 }
 
 /// Values and slopes in float32.
@@ -80,7 +81,7 @@ class TestRowPass : public QObject {
   void vector_functions_and_their_slopes_are_exact() {
     QFETCH(int, function);
     const auto f = static_cast<Function>(function);
-    at::Tensor x = both_signs(-6, 1.9);  // up to 79
+    at::Tensor x = both_signs(-6, 1.9);                   // up to 79
     if (f == Function::sigmoid) x = both_signs(-6, 1.2);  // double's slope ends sooner
     if (f == Function::log) x = at::logspace(-37, 37, 2001, 10, at::kDouble);
     if (f == Function::log1mexp) x = -at::logspace(-6, 1.9, 2001, 10, at::kDouble);
