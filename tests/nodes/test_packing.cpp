@@ -124,14 +124,16 @@ class TestPacking : public QObject {
     for (const auto& [name, gradient] : exact_single.gradients) {
       near(name.c_str(), largest_difference(exact.gradients.at(name), gradient), 1e-11);
     }
-    // In single precision the two differ by what each of them rounds, summing in another order.
+    // In single precision they differ by what each of them rounds, which is another thing on every
+    // processor: its products sum in an order of their own.
+    constexpr double rounding = 5e-6;
     const Passed packed = together(config, decoder.weights());
     const Passed single = apart(config, decoder.weights(), d);
-    near("logits", relative(packed.logits, single.logits), 1e-6);
+    near("logits", relative(packed.logits, single.logits), rounding);
     near("packed gradient against the exact one", relative(packed.gradients, exact.gradients),
-         1e-6);
-    near("gradient against the exact one", relative(single.gradients, exact.gradients), 1.2e-6);
-    near("gradient", relative(packed.gradients, single.gradients), 1.5e-6);
+         rounding);
+    near("gradient against the exact one", relative(single.gradients, exact.gradients), rounding);
+    near("gradient", relative(packed.gradients, single.gradients), rounding);
   }
 
   void a_sequence_sees_nothing_of_its_neighbours() {
