@@ -8,8 +8,10 @@ namespace rewardloom {
 namespace {
 
 constexpr std::size_t kFewestPoints = 5;
-constexpr double kNoises = 3;
 constexpr double kLeastFall = 0.1;  // of gold's range
+/// How far a fall or rise must be beyond what blocks of points waver.
+constexpr double kFallDeviations = 5;
+constexpr double kRiseDeviations = 2;
 
 std::string last_part(const std::string& name) {
   const std::size_t cut = name.find_last_of("/.");
@@ -18,6 +20,22 @@ std::string last_part(const std::string& name) {
 
 bool name_holds(const std::string& text, const char* word) {
   return text.find(word) != std::string::npos;
+}
+
+/// The node and what it measures, without the branch of a sweep: "reward[mode=raw]/watch/success"
+/// -> "watch/success".
+std::string last_two_parts(const std::string& name) {
+  std::string bare;
+  int depth = 0;
+  for (const char c : name) {
+    if (c == '[') ++depth;
+    if (depth == 0) bare += c;
+    if (c == ']') --depth;
+  }
+  const std::size_t last = bare.rfind('/');
+  if (last == std::string::npos || last == 0) return bare;
+  const std::size_t before = bare.rfind('/', last - 1);
+  return before == std::string::npos ? bare : bare.substr(before + 1);
 }
 
 /// How sure a name is to mean a true reward that is measured only; 0: it is none.
@@ -40,9 +58,9 @@ int proxy_rank(const std::string& name) {
   if (last == "proxy") return 4;
   if (name_holds(last, "proxy") || (name.starts_with("mean of ") && name_holds(name, "proxy")))
     return 3;
-  const bool reward = name_holds(name, "reward") && !name_holds(last, "rewards/");
-  if (reward && (last == "accuracy" || last == "mean" || last == "reward" || last == "score"))
-    return 2;
+  if (last.ends_with("reward")) return 2;
+  const bool reward = name_holds(last_two_parts(name), "reward");
+  if (reward && (last == "accuracy" || last == "mean" || last == "score")) return 2;
   return name.starts_with("mean of ") ? 1 : 0;
 }
 
@@ -80,16 +98,59 @@ std::string nearest_name(const std::vector<std::string>& names, const std::strin
   return best;
 }
 
-/// The standard deviation of the differences between points and their moving means.
-double noise_of(const std::vector<CurvePoint>& points, const std::vector<double>& means) {
-  double squares = 0;
+double median_size(std::vector<double> numbers) {
+  if (numbers.empty()) return 0;
+  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  std::nth_element(numbers.begin(), middle, numbers.end());
+  return *middle;
+}
+
+/// By how much a mean over `window` points wavers, from medians, so that a steep fall does not hide
+/// itself: by what points differ from their neighbours, and by how far means that lie two windows
+/// apart stand off a straight line, which slow wandering is in and a trend is not. Few points say
+/// nothing of wandering; it is then taken to be as much again and more.
+double wavering(const std::vector<CurvePoint>& points, const std::vector<double>& means,
+                std::size_t window) {
+  constexpr std::size_t kFewest = 8;
+  constexpr double kUnknown = 3;
+  constexpr double kMedian = 0.6745;  // of the size of a normal number, in standard deviations
+  std::vector<double> steps, bends;
+  const auto add = [](std::vector<double>& list, double x) {
+    if (std::isfinite(x)) list.push_back(std::abs(x));
+  };
+  for (std::size_t i = 1; i < points.size(); ++i) {
+    add(steps, points[i].value - points[i - 1].value);
+  }
+  const std::size_t lag = 2 * window, edge = lag + window / 2;
+  for (std::size_t i = edge; i + edge < means.size(); ++i) {
+    add(bends, means[i - lag] - 2 * means[i] + means[i + lag]);
+  }
+  const double of_steps =
+      median_size(steps) / (kMedian * std::sqrt(2.0 * static_cast<double>(window)));
+  if (bends.size() < kFewest) return kUnknown * of_steps;
+  const double of_bends = median_size(bends) / (kMedian * std::sqrt(6.0));
+  // So many bends are apart from each other; the fewer, the less is their median to be trusted.
+  const double apart = static_cast<double>(means.size()) / static_cast<double>(lag);
+  return std::max(of_steps, of_bends) * (1 + 2 / std::sqrt(apart));
+}
+
+/// The mean of the last `window` points.
+double last_mean(const std::vector<CurvePoint>& points, std::size_t window) {
+  double sum = 0;
   std::size_t count = 0;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    if (!std::isfinite(points[i].value) || !std::isfinite(means[i])) continue;
-    squares += (points[i].value - means[i]) * (points[i].value - means[i]);
+  for (std::size_t i = points.size() - std::min(window, points.size()); i < points.size(); ++i) {
+    if (!std::isfinite(points[i].value)) continue;
+    sum += points[i].value;
     ++count;
   }
-  return count == 0 ? 0 : std::sqrt(squares / static_cast<double>(count));
+  return count == 0 ? std::nan("") : sum / static_cast<double>(count);
+}
+
+/// The highest of that many blocks' means, in their standard deviations, where all that they do is
+/// waver.
+double expected_highest(std::size_t points, std::size_t window) {
+  const double blocks = std::max(2.0, static_cast<double>(points) / static_cast<double>(window));
+  return std::sqrt(2 * std::log(blocks));
 }
 
 double mean_at(const std::vector<CurvePoint>& points, const std::vector<double>& means,
@@ -102,6 +163,10 @@ double mean_at(const std::vector<CurvePoint>& points, const std::vector<double>&
 }
 
 }  // namespace
+
+bool can_be_of_a_pair(const std::string& name) {
+  return gold_rank(name) > 0 || proxy_rank(name) > 0 || kl_rank(name) > 0;
+}
 
 std::vector<ProxyGoldNames> proxy_gold_pairs(const std::vector<std::string>& names) {
   std::vector<ProxyGoldNames> pairs;
@@ -160,15 +225,17 @@ std::optional<Overoptimisation> overoptimisation(const std::vector<CurvePoint>& 
   found.peak = gold[peak].iteration;
   found.until = std::min(proxy.back().iteration, gold.back().iteration);
   found.gold_at_peak = golds[peak];
-  found.gold_now = golds.back();
+  found.gold_now = last_mean(gold, found.window);
   found.proxy_at_peak = mean_at(proxy, proxies, found.peak);
-  found.proxy_now = mean_at(proxy, proxies, found.until);
+  found.proxy_now = last_mean(proxy, smoothing_window(proxy.size()));
   const double range = found.gold_at_peak - lowest;
   if (range > 0) found.fall = (found.gold_at_peak - found.gold_now) / range;
-  const double noise = noise_of(gold, golds) /
-                       std::sqrt(static_cast<double>(std::max<std::size_t>(found.window, 1)));
-  found.suspect = found.fall > kLeastFall && found.proxy_now > found.proxy_at_peak &&
-                  found.gold_at_peak - found.gold_now > kNoises * noise;
+  const double least_fall = wavering(gold, golds, found.window) *
+                            (kFallDeviations + expected_highest(golds.size(), found.window));
+  const double least_rise =
+      wavering(proxy, proxies, smoothing_window(proxy.size())) * kRiseDeviations;
+  found.suspect = found.fall > kLeastFall && found.gold_at_peak - found.gold_now > least_fall &&
+                  found.proxy_now - found.proxy_at_peak > least_rise;
   return found;
 }
 

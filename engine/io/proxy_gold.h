@@ -18,6 +18,9 @@ struct ProxyGoldNames {
   bool operator==(const ProxyGoldNames&) const = default;
 };
 
+/// Whether a series of that name can be one of a pair, or the divergence beside it.
+bool can_be_of_a_pair(const std::string& name);
+
 /// Pairs that stand in one place of the graph, found by name: "…/gold" with "…/proxy", a metric of
 /// a gold node, else accuracy on held-out tasks with the reward in training. The most certain
 /// first. The divergence is that of the same place from the reference, never from the last step's
@@ -46,7 +49,8 @@ struct Overoptimisation {
   double proxy_at_peak = 0;
   double proxy_now = 0;
   std::size_t window = 1;
-  /// Whether gold's fall is beyond its noise and proxy rose meanwhile; else only the peak is meant.
+  /// Whether gold's fall and proxy's rise meanwhile are beyond what both waver anyhow; else only the
+  /// peak is meant.
   bool suspect = false;
   /// Gold's fall in units of its range: what pairs are ranked by.
   double fall = 0;

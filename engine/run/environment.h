@@ -15,6 +15,7 @@ class Breakpoints;
 class DeviceStreams;
 class Recorder;
 class Registry;
+class RewardWatch;
 class StateStore;
 class Watchdog;
 
@@ -34,6 +35,7 @@ struct Environment {
   RunListener* listener = nullptr;
   Watchdog* watchdog = nullptr;
   Breakpoints* breakpoints = nullptr;
+  RewardWatch* reward_watch = nullptr;
   std::string file;  ///< the graph file, for messages and relative paths
   std::string run_dir;
   c10::Device device{c10::kCPU};       ///< of nodes without a placement

@@ -18,6 +18,7 @@
 #include "engine/run/handover.h"
 #include "engine/run/out_of_memory.h"
 #include "engine/run/probe_rows.h"
+#include "engine/run/reward_watch.h"
 #include "engine/run/state_store.h"
 #include "engine/run/torch_version.h"
 
@@ -51,6 +52,7 @@ class PlanRuntime::NodeRuntime final : public StepContext {
     if (environment.recorder) environment.recorder->metric(owner_.recorded_, full, value);
     if (environment.listener) environment.listener->metric(owner_.recorded_, full, value);
     if (environment.breakpoints) environment.breakpoints->metric(full, value);
+    if (environment.reward_watch) environment.reward_watch->metric(owner_.recorded_, full, value);
   }
   void alarm(std::string_view code, std::string_view text) override {
     report({Severity::warning,

@@ -21,6 +21,7 @@
 #include "engine/run/out_of_memory.h"
 #include "engine/run/plan_runtime.h"
 #include "engine/run/recorder.h"
+#include "engine/run/reward_watch.h"
 #include "engine/run/state_store.h"
 #include "engine/run/torch_version.h"
 
@@ -72,6 +73,7 @@ struct Run::Parts {
   std::unique_ptr<Plan> plan;
   std::unique_ptr<Recorder> recorder;
   Breakpoints breakpoints;
+  RewardWatch reward_watch;
   std::unique_ptr<Watchdog> watchdog;  // after what it asks for the time that was held
   std::unique_ptr<oneapi::tbb::task_arena> arena;
   std::unique_ptr<PlanRuntime> runtime;
@@ -224,7 +226,12 @@ void Run::start_parts() {
     if (options_.resume) recorder.resumed_at = first_;
     parts_->recorder = std::make_unique<Recorder>(recorder);
     environment.recorder = parts_->recorder.get();
+    if (first_ > 0) {
+      RunReader recorded(folder_);  // what the recorder has just cut off is gone
+      parts_->reward_watch.restore(recorded);
+    }
   }
+  environment.reward_watch = &parts_->reward_watch;
   WatchdogOptions watchdog;
   watchdog.patience = options_.patience;
   watchdog.held = [this] { return parts_->breakpoints.held_nanoseconds(); };
@@ -304,6 +311,9 @@ void Run::run_iteration(std::int64_t iteration) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   info_.seconds += seconds;
+  for (Problem& problem : parts_->reward_watch.suspects(iteration)) {
+    tell(iteration, std::move(problem));
+  }
   if (observer_) observer_->iteration_done(iteration, seconds);
 }
 
