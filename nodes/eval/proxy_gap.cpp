@@ -16,7 +16,9 @@ struct EvalProxyGap final : Node {
   Doc doc{
       this,
       "Means of both over rows that both could score, and gap = proxy - gold: what grows when a "
-      "policy exploits the errors of its reward. The two need one scale."};
+      "policy exploits the errors of its reward. The two need one scale.\n"
+      "Where proxy goes on rising while gold falls, beyond what both waver, the run gives the alarm "
+      "overoptimisation."};
 
   void run(Step& step) const override {
     const Rewards& p = step[proxy];

@@ -25,8 +25,8 @@ PassSums error_rows(const PassPlaces& places, float mask_value) {
         const Integers there = rows.in[1] != fill(mask_value);
         const Dual<1> error = where(there, trained<1>(rows.in[0], 0) - rows.in[1], Dual<1>{});
         PassTerms<1> terms{square(error)};
-        terms.sums[0] = dual_lanes::magnitude(error.value);
-        terms.sums[1] = row_pass::one_where(there);
+        terms.sums[0] = vector_math::magnitude(error.value);
+        terms.sums[1] = vector_math::one_where(there);
         return terms;
       });
 }

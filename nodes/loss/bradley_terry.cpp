@@ -84,7 +84,7 @@ PassSums pair_rows(const PassPlaces& places, const BradleyTerryOptions& options)
         const Dual<2> loss = pair_loss(trained<2>(chosen, 0), trained<2>(rejected, 1),
                                        has_margin ? &margin : nullptr, options);
         PassTerms<2> terms{weight * loss};
-        terms.sums[0] = row_pass::one_where(chosen > rejected);
+        terms.sums[0] = vector_math::one_where(chosen > rejected);
         terms.sums[1] = chosen - rejected;
         terms.sums[2] = kept(one);
         return terms;

@@ -26,7 +26,7 @@ PassSums gain_rows(const PassPlaces& places) {
         PassTerms<1> terms{};
         terms.sums[0] = rows.flag ? gain : zero;
         terms.sums[1] = rows.flag ? zero : gain;
-        terms.sums[2] = row_pass::one_where(rows.flag);
+        terms.sums[2] = vector_math::one_where(rows.flag);
         return terms;
       });
 }
@@ -87,7 +87,7 @@ PassSums image_rows(const PassPlaces& places, float offset, const DenoisePairOpt
         const Floats weight = rows.flag ? fill(liked) : fill(disliked);
         const Dual<1> gain = options.beta * (rows.in[1] - trained<1>(rows.in[0], 0) - fill(offset));
         PassTerms<1> terms{weight * (1 - utility_of(gain, sign, options.utility))};
-        terms.sums[0] = row_pass::one_where(sign * gain.value > Floats{});
+        terms.sums[0] = vector_math::one_where(sign * gain.value > Floats{});
         return terms;
       });
 }
@@ -109,7 +109,7 @@ LossResult unpaired(const LossBatch& batch, const DenoisePairOptions& options) {
   const at::Tensor gain = options.beta * (images.ref_error - error - offset);
   const at::Tensor right = (sign * gain.detach() > 0).to(offset.scalar_type());
   return {row_mean(weight * (1 - utility_of(gain, sign, options.utility)), batch),
-          {{"kl", offset}, {"accuracy", right.mean()}}};
+          {{"kl", offset}, {"accuracy", plain_mean(right)}}};
 }
 
 /// d: how much more the preferred image has gained; label: a probability, for soft_dpo. X and C as
@@ -133,7 +133,7 @@ PassSums pair_rows(const PassPlaces& places, const DenoisePairOptions& options) 
         const Dual<2> chosen = trained<2>(rows.in[0], 0), rejected = trained<2>(rows.in[1], 1);
         const Dual<2> d = options.beta * ((rows.in[2] - chosen) - (rows.in[3] - rejected));
         PassTerms<2> terms{pair_losses(d, chosen, rows.in[4], options)};
-        terms.sums[0] = row_pass::one_where(d.value > vector_math::Floats{});
+        terms.sums[0] = vector_math::one_where(d.value > vector_math::Floats{});
         terms.sums[1] = d.value;
         return terms;
       });
@@ -159,9 +159,9 @@ LossResult paired(const LossBatch& batch, const DenoisePairOptions& options) {
         {{"accuracy", logged_number(pass.mean_of(0))}, {"margin", logged_number(pass.mean_of(1))}}};
   }
   const at::Tensor d = options.beta * ((ref_chosen - chosen) - (ref_rejected - rejected));
-  return {
-      pair_mean(pair_losses(d, chosen, label, options), batch),
-      {{"accuracy", (d.detach() > 0).to(d.scalar_type()).mean()}, {"margin", d.detach().mean()}}};
+  return {pair_mean(pair_losses(d, chosen, label, options), batch),
+          {{"accuracy", plain_mean((d.detach() > 0).to(d.scalar_type()))},
+           {"margin", plain_mean(d.detach())}}};
 }
 
 }  // namespace

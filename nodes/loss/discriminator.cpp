@@ -37,8 +37,8 @@ PassSums logit_rows(const PassPlaces& places, DiscriminatorKind kind) {
         using namespace vector_math;
         PassTerms<2> terms{
             logit_losses(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1), kind)};
-        terms.sums[0] =
-            row_pass::one_where(rows.in[0] > Floats{}) + row_pass::one_where(rows.in[1] < Floats{});
+        terms.sums[0] = vector_math::one_where(rows.in[0] > Floats{}) +
+                        vector_math::one_where(rows.in[1] < Floats{});
         return terms;
       });
 }
@@ -54,7 +54,7 @@ LossResult on_logits(const LossBatch& batch, const DiscriminatorOptions& options
     result.outputs = {{"accuracy", logged_number(0.5 * pass.mean_of(0))}};
   } else {
     result.loss = row_mean(logit_losses(real, fake, options.kind), batch);
-    const auto share = [](const at::Tensor& right) { return right.to(at::kDouble).mean(); };
+    const auto share = [](const at::Tensor& right) { return plain_mean(right.to(at::kDouble)); };
     const at::Tensor right = 0.5 * (share(real.detach() > 0) + share(fake.detach() < 0));
     result.outputs = {{"accuracy", right.to(real.scalar_type())}};
   }
@@ -76,7 +76,7 @@ LossResult on_pairs(const LossBatch& batch, const DiscriminatorOptions& options)
   const at::Tensor gap = options.logit_scale * (text * (real - fake)).sum(-1);
   LossResult result;
   result.loss = row_mean(logistic_loss(gap), batch);
-  result.outputs = {{"accuracy", (gap.detach() > 0).to(gap.scalar_type()).mean()}};
+  result.outputs = {{"accuracy", plain_mean((gap.detach() > 0).to(gap.scalar_type()))}};
   return result;
 }
 

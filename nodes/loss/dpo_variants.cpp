@@ -175,7 +175,14 @@ at::Tensor tensor_losses(const LossBatch& batch, const PairArguments& in, Sides<
   return losses_of(pairs, gap, options);
 }
 
-/// Numbers [N] in ascending order, and where each of them stood.
+/// Rises as sort does: equal numbers, 0 and -0 among them, are equal, what is no number comes last.
+std::uint32_t rank_key(float x) {
+  if (std::isnan(x)) return ~0U;
+  const auto bits = std::bit_cast<std::uint32_t>(x + 0.0f);  // -0 becomes 0
+  return bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
+}
+
+/// Numbers [N] in ascending order, and where each of them stood. Equal ones keep their order.
 struct Ranked {
   at::Tensor values;
   std::vector<std::uint32_t> from;
@@ -185,10 +192,7 @@ struct Ranked {
     const float* const x = given.data_ptr<float>();
     std::vector<std::uint64_t> keys(static_cast<std::size_t>(given.numel()));
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      // The bits of a float, turned so that they rise with it; equal ones keep their order.
-      const auto bits = std::bit_cast<std::uint32_t>(x[i]);
-      const std::uint32_t key = bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
-      keys[i] = std::uint64_t{key} << 32 | i;
+      keys[i] = std::uint64_t{rank_key(x[i])} << 32 | i;
     }
     boost::sort::spreadsort::integer_sort(keys.begin(), keys.end());
     float* const out = values.data_ptr<float>();
@@ -235,8 +239,8 @@ PairLosses ranked_losses(const LossBatch& batch, const PairArguments& in,
   LossPass pass({high.values, low.values}, {}, {.trained = 2, .losses = true});
   pass.set(ranked_rows(pass.places(), options.beta, options.label_smoothing));
   const at::Tensor by_high = high.in_place(pass.derivative(0));
-  at::Tensor by_rejected = low.in_place(pass.derivative(1));
-  if (paired && by_high.defined()) by_rejected = -by_high;
+  const at::Tensor by_low = paired ? at::Tensor() : low.in_place(pass.derivative(1));
+  const at::Tensor by_rejected = paired && by_high.defined() ? -by_high : by_low;
   const at::Tensor sum = logged_number(pass.sum_of_losses());
   return {pass.losses(), with_derivatives(sum, in.chosen, by_high, in.rejected, by_rejected)};
 }
@@ -265,7 +269,7 @@ PassSums pair_rows(const PassPlaces& places, const DpoOptions& options) {
         PassTerms<2> terms{losses_of(pair, gap, options)};
         terms.logged[0] = beta * pair.chosen.value;
         terms.logged[1] = beta * pair.rejected.value;
-        terms.sums[0] = row_pass::one_where(terms.logged[0] > terms.logged[1]);
+        terms.sums[0] = vector_math::one_where(terms.logged[0] > terms.logged[1]);
         terms.sums[1] = terms.logged[0] - terms.logged[1];
         return terms;
       });
@@ -317,8 +321,8 @@ LossResult dpo_loss(const LossBatch& batch, const DpoOptions& options) {
           {{"losses", losses.each.detach()},
            {"chosen_rewards", chosen},
            {"rejected_rewards", rejected},
-           {"accuracy", (chosen > rejected).to(chosen.scalar_type()).mean()},
-           {"margin", (chosen - rejected).mean()}}};
+           {"accuracy", plain_mean((chosen > rejected).to(chosen.scalar_type()))},
+           {"margin", plain_mean(chosen - rejected)}}};
 }
 
 }  // namespace rewardloom

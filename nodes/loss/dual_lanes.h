@@ -1,5 +1,7 @@
 // Sixteen numbers at a time with their derivatives by K inputs (forward mode). The names are those
-// of the operators on tensors: a formula written as a template runs on both.
+// of the operators on tensors: a formula written as a template runs on both. Where a value or its
+// slope is not finite, all K derivatives of that row may be no numbers (0 times infinity), also by
+// an input that does not enter; rows never touch each other.
 #pragma once
 #include "nodes/text/vector_math.h"
 
@@ -16,11 +18,11 @@ namespace dual_lanes {
 using vector_math::fill;
 using vector_math::Floats;
 using vector_math::Integers;
+using vector_math::magnitude;
 
 REWARDLOOM_INLINE Floats chosen(const Integers& truth, const Floats& yes, const Floats& no) {
   return truth ? yes : no;
 }
-REWARDLOOM_INLINE Floats magnitude(const Floats& x) { return vector_math::larger(x, -x); }
 REWARDLOOM_INLINE float single(double x) { return static_cast<float>(x); }
 
 /// f(x) by the chain rule, from its value and its slope at x.

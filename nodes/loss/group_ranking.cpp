@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "engine/core/registry.h"
@@ -34,20 +35,21 @@ class GroupOfRows {
       : s_(std::move(scores)), f_(s_.size()), log_sum_(s_.size()), weight_(s_.size()) {
     const std::size_t size = s_.size();
     tails_ = options.form == RankingForm::top1 ? 1 : std::max<std::size_t>(size - 1, 1);
-    for (std::size_t i = 0; i + 1 < size; ++i) {
-      const double drop = rewards[i + 1] - rewards[i];
+    for (std::size_t i = size; i-- > 0;) {
+      const bool last = i + 1 == size;
+      const double drop = last ? 0 : rewards[i + 1] - rewards[i];
       f_[i] = drop == 0 ? 1 : (options.tau > 0 ? std::exp(drop / options.tau) : 0);
+      log_sum_[i] = last ? s_[i] : log_of_sum(s_[i], log_sum_[i + 1]);
+      weight_[i] = last ? 1 : 1 + f_[i] * weight_[i + 1];
     }
   }
 
   /// Sum over tails of logsumexp(s_tail) - sum q s_tail.
-  double loss() {
+  double loss() const {
     double sum = 0, target = 0;
     for (std::size_t i = s_.size(); i-- > 0;) {
-      const bool last = i + 1 == s_.size();
-      log_sum_[i] = last ? s_[i] : log_of_sum(s_[i], log_sum_[i + 1]);
-      weight_[i] = last ? 1 : 1 + f_[i] * weight_[i + 1];
-      target = last ? s_[i] : s_[i] + f_[i] * target;
+      const bool alone = i + 1 == s_.size() || f_[i] == 0;  // in its target: not 0 times infinity
+      target = alone ? s_[i] : s_[i] + f_[i] * target;
       if (i < tails_) sum += log_sum_[i] - target / weight_[i];
     }
     return sum;
@@ -59,10 +61,10 @@ class GroupOfRows {
     double soft = 0, target = 0;  // in units of e^-log_sum, and of the row's share of a target
     for (std::size_t j = 0; j < s_.size(); ++j) {
       const bool heads_tail = j < tails_;
-      const double before = j == 0 ? 0 : soft * std::exp(log_sum_[j] - log_sum_[j - 1]);
+      const double before = j == 0 ? 0 : soft * ratio(log_sum_[j], log_sum_[j - 1]);
       soft = before + (heads_tail ? 1 : 0);
       target = (j == 0 ? 0 : target * f_[j - 1]) + (heads_tail ? 1 / weight_[j] : 0);
-      out[j] = std::exp(s_[j] - log_sum_[j]) * soft - target;
+      out[j] = ratio(s_[j], log_sum_[j]) * soft - target;
     }
     return out;
   }
@@ -72,9 +74,12 @@ class GroupOfRows {
   }
 
  private:
+  // Both also where a and b are the same infinity: a score may be that of an impossible answer.
   static double log_of_sum(double a, double b) {
+    if (a == b) return a + std::numbers::ln2;
     return std::max(a, b) + std::log1p(std::exp(-std::abs(a - b)));
   }
+  static double ratio(double a, double b) { return a == b ? 1 : std::exp(a - b); }
 
   std::vector<double> s_;
   std::vector<double> f_;        ///< e^((reward of the next row - its reward) / tau)
@@ -105,7 +110,7 @@ LossResult group_ranking_loss(const LossBatch& batch, const GroupRankingOptions&
       s.push_back(score_of[row]);
       r.push_back(reward_of[static_cast<std::size_t>(row)]);
     }
-    GroupOfRows group(std::move(s), r, options);
+    const GroupOfRows group(std::move(s), r, options);
     sum += group.loss();
     right += group.best_is_first() ? 1 : 0;
     const std::vector<double> slopes = group.derivative();

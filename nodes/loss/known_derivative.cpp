@@ -1,9 +1,11 @@
 #include "nodes/loss/known_derivative.h"
 
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>
 #include <torch/types.h>
 
 #include <array>
+#include <memory>
 
 namespace rewardloom {
 namespace {
@@ -11,6 +13,16 @@ namespace {
 using Derivatives = std::array<at::Tensor, 2>;
 
 bool moves(const at::Tensor& input) { return input.defined() && input.requires_grad(); }
+
+/// The derivative is a constant of the graph, so a second one would be wrong without a word: asking
+/// for it is an error.
+at::Tensor once_differentiable(const at::Tensor& gradient) {
+  if (!at::GradMode::is_enabled()) return gradient;
+  const auto refusal = std::make_shared<torch::autograd::DelayedError>(
+      "this loss has no second derivative: its gradient was computed with its value, as a constant",
+      1);
+  return (*refusal)({gradient.detach().requires_grad_(true)})[0];
+}
 
 struct KnownDerivative : torch::autograd::Function<KnownDerivative> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
@@ -27,7 +39,7 @@ struct KnownDerivative : torch::autograd::Function<KnownDerivative> {
       const at::Tensor& by = derivatives[k];
       if (!by.defined()) continue;
       const bool of_each = gradients[0].dim() > 0 && gradients[0].dim() < by.dim();
-      out[k] = by * (of_each ? gradients[0].unsqueeze(-1) : gradients[0]);
+      out[k] = once_differentiable(by * (of_each ? gradients[0].unsqueeze(-1) : gradients[0]));
     }
     return out;
   }

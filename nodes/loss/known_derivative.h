@@ -1,4 +1,5 @@
-// Values whose derivatives were computed with them.
+// Values whose derivatives were computed with them. They have no second derivative: to ask for it
+// is an error of autograd.
 #pragma once
 #include <ATen/core/Tensor.h>
 

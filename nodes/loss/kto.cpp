@@ -58,9 +58,8 @@ LossResult on_tensors(const LossBatch& batch, const UnpairedRows& rows, const at
   const at::Tensor rewards = options.beta * x.detach();
   const at::Tensor desired = mean_over(rewards, rows.desirable);
   const at::Tensor undesired = mean_over(rewards, rows.desirable.logical_not());
-  result.outputs = {{"kl", z.dim() == 0 ? z.detach() : z.detach().mean()},
-                    {"rewards", rewards},
-                    {"margin", desired - undesired}};
+  result.outputs = {
+      {"kl", plain_mean(z.detach())}, {"rewards", rewards}, {"margin", desired - undesired}};
   return result;
 }
 
@@ -81,7 +80,7 @@ PassSums kto_rows(const PassPlaces& places, float z, const KtoOptions& options) 
         terms.logged[0] = reward;
         terms.sums[0] = rows.flag ? reward : Floats{};
         terms.sums[1] = rows.flag ? Floats{} : reward;
-        terms.sums[2] = row_pass::one_where(rows.flag);
+        terms.sums[2] = vector_math::one_where(rows.flag);
         return terms;
       });
 }

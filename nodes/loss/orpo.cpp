@@ -23,7 +23,7 @@ PassSums orpo_rows(const PassPlaces& places) {
         const Dual<2> odds = log_odds_ratio(trained<2>(rows.in[0], 0), trained<2>(rows.in[1], 1));
         PassTerms<2> terms{logistic_loss(odds)};
         terms.logged[0] = odds.value;
-        terms.sums[0] = row_pass::one_where(odds.value > vector_math::Floats{});
+        terms.sums[0] = vector_math::one_where(odds.value > vector_math::Floats{});
         return terms;
       });
 }
@@ -50,7 +50,7 @@ LossResult orpo_loss(const LossBatch& batch, double coefficient) {
   }
   const at::Tensor log_odds = log_odds_ratio(chosen, rejected), odds = log_odds.detach();
   return {coefficient * pair_mean(logistic_loss(log_odds), batch),
-          {{"log_odds", odds}, {"accuracy", (odds > 0).to(odds.scalar_type()).mean()}}};
+          {{"log_odds", odds}, {"accuracy", plain_mean((odds > 0).to(odds.scalar_type()))}}};
 }
 
 struct Orpo final : LossNode {

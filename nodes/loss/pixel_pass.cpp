@@ -43,8 +43,7 @@ REWARDLOOM_INLINE void softmax(const float* logits, std::int64_t classes, std::i
                                std::int64_t n, const PerClass& log_probs, const PerClass& probs) {
   Floats high = fill(-std::numeric_limits<float>::infinity());
   for (std::int64_t k = 0; k < classes; ++k) {
-    const float* const from = logits + k * stride;
-    const Floats x = n == lanes ? load(from) : load_some(from, n, 0.0f);
+    const Floats x = load_up_to(logits + k * stride, n);
     log_probs.set(k, x);
     high = larger(x, high);
   }
@@ -62,6 +61,23 @@ REWARDLOOM_INLINE void softmax(const float* logits, std::int64_t classes, std::i
   }
 }
 
+/// Of `n` pixels: one where they are labelled, and their cross-entropy, both 0 for the others.
+struct Labelled {
+  Floats one{}, entropy{};
+
+  REWARDLOOM_INLINE Labelled(const std::int64_t* labels, std::int64_t n, std::int64_t ignore,
+                             const PerClass& log_probs) {
+    float ones[lanes] = {}, entropies[lanes] = {};
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (labels[i] == ignore) continue;
+      ones[i] = 1.0f;
+      entropies[i] = -log_probs.at[labels[i] * lanes + i];
+    }
+    one = load(ones);
+    entropy = load(entropies);
+  }
+};
+
 REWARDLOOM_VECTORISED
 PictureSums picture_rows(const Picture& p, float* room) {
   const std::int64_t width = p.classes * lanes;
@@ -72,26 +88,20 @@ PictureSums picture_rows(const Picture& p, float* room) {
     const std::int64_t n = std::min(lanes, p.pixels - at);
     softmax(p.first + at, p.classes, p.pixels, n, first, first_probs);
     softmax(p.second + at, p.classes, p.pixels, n, second, second_probs);
-    Floats kl{}, entropy{}, labelled{};
+    Floats kl{};
     for (std::int64_t k = 0; k < p.classes; ++k) kl += second_probs[k] * (second[k] - first[k]);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t label = p.labels[at + i];
-      if (label == p.ignore) continue;
-      labelled[i] = 1.0f;
-      entropy[i] = -first.at[label * lanes + i];
-    }
+    const Labelled labelled(p.labels + at, n, p.ignore, first);
     const Floats uncertainty = p.u_scale * kl;
-    const Floats damping = labelled * exponential(-uncertainty), damped = entropy * damping;
+    const Floats damping = labelled.one > 0 ? exponential(-uncertainty) : Floats{};
+    const Floats damped = labelled.entropy * damping;
     const Floats by_entropy = p.consistency * damping;
     const Floats by_kl = p.u_scale * (p.uncertainty - p.consistency * damped);
     for (std::int64_t k = 0; k < p.classes; ++k) {
       const Floats by_first =
           by_entropy * first_probs[k] + by_kl * (first_probs[k] - second_probs[k]);
       const Floats by_second = by_kl * second_probs[k] * (second[k] - first[k] - kl);
-      float* const to_first = p.by_first + k * p.pixels + at;
-      float* const to_second = p.by_second + k * p.pixels + at;
-      n == lanes ? store(to_first, by_first) : store_some(to_first, by_first, n);
-      n == lanes ? store(to_second, by_second) : store_some(to_second, by_second, n);
+      store_up_to(p.by_first + k * p.pixels + at, by_first, n);
+      store_up_to(p.by_second + k * p.pixels + at, by_second, n);
     }
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t label = p.labels[at + i];
@@ -109,11 +119,7 @@ std::int64_t labelled_pixels(const std::int64_t* labels, std::int64_t pixels, st
   std::int64_t count = 0;
   for (std::int64_t i = 0; i < pixels; ++i) {
     if (labels[i] == ignore) continue;
-    if (labels[i] < 0 || labels[i] >= classes) {
-      throw Failure("bad-index",
-                    c10::str("a label is ", labels[i], ", but there are ", classes, " classes"),
-                    "labels count from 0; pixels that do not count have the label `ignore`");
-    }
+    if (labels[i] < 0 || labels[i] >= classes) throw no_such_class(labels[i], classes);
     ++count;
   }
   return count;
@@ -121,11 +127,17 @@ std::int64_t labelled_pixels(const std::int64_t* labels, std::int64_t pixels, st
 
 }  // namespace
 
-bool fits_pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels) {
+Failure no_such_class(std::int64_t label, std::int64_t classes) {
+  return {"bad-index", c10::str("a label is ", label, ", but there are ", classes, " classes"),
+          "labels count from 0; pixels that do not count have the label `ignore`"};
+}
+
+bool fits_pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels,
+                     const at::Tensor& rows) {
   const auto fits = [](const at::Tensor& x) {
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 4;
   };
-  return fits(first) && fits(second) && labels.device().is_cpu();
+  return fits(first) && fits(second) && labels.device().is_cpu() && rows.device().is_cpu();
 }
 
 PixelPass pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels,

@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "engine/core/problem.h"
+
 namespace rewardloom {
 
 /// Weights of the two terms, and what a label is that does not count.
@@ -13,18 +15,22 @@ struct PixelWeights {
   std::int64_t ignore = 255;
 };
 
-/// Sums over rows of the weighted means, and both derivatives of that by logits [N,K,H,W].
+/// The two means of each row, and the derivatives by both logits of the sum over rows of their
+/// weighted sum.
 struct PixelPass {
-  at::Tensor damped;  ///< [N] a row's mean of cross-entropy * exp(-U)
-  at::Tensor spread;  ///< [N] a row's mean of U
-  at::Tensor by_first, by_second;
+  at::Tensor damped;               ///< [N] a row's mean of cross-entropy * exp(-U)
+  at::Tensor spread;               ///< [N] a row's mean of U
+  at::Tensor by_first, by_second;  ///< [N,K,H,W]
 };
 
-/// Whether the logits are what the pass can take: float32 on the CPU, labels int64 within their
-/// classes or `ignore`.
-bool fits_pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels);
+/// Whether the pass can take these: all on the CPU, logits float32 [N,K,H,W].
+bool fits_pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels,
+                     const at::Tensor& rows);
 
-/// first, second [N,K,H,W], labels [N,H,W] int64, rows [N] bool: those that count, the others are 0
+/// `bad-index` for a label that is no class.
+Failure no_such_class(std::int64_t label, std::int64_t classes);
+
+/// first, second [N,K,H,W], labels [N,H,W], rows [N] bool: those that count, the others are 0
 /// whatever stands there. Failure `bad-index` for a label that is no class.
 PixelPass pixel_pass(const at::Tensor& first, const at::Tensor& second, const at::Tensor& labels,
                      const at::Tensor& rows, const PixelWeights& weights);

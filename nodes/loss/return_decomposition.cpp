@@ -85,7 +85,7 @@ LossResult return_decomposition_loss(const LossBatch& batch, DecompositionForm f
   const at::Tensor zero = at::zeros({}, rewards.options().requires_grad(false));
   LossResult result;
   result.loss = row_mean(at::where(lengths > 0, losses, zero), batch);
-  result.outputs = {{"error", at::where(lengths > 0, error.detach().abs(), zero).mean()}};
+  result.outputs = {{"error", plain_mean(at::where(lengths > 0, error.detach().abs(), zero))}};
   return result;
 }
 

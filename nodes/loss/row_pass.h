@@ -15,11 +15,11 @@ namespace rewardloom {
 
 /// Where a pass reads and writes: `count` numbers in each place, any of which may be null.
 struct PassPlaces {
-  static constexpr int kInputs = 6, kLogged = 2, kSums = 3;
+  static constexpr int kInputs = 6, kTrained = 2, kLogged = 2, kSums = 3;
   std::array<const float*, kInputs> in{};
   const bool* flag = nullptr;
   float* loss = nullptr;
-  std::array<float*, 2> derivative{};
+  std::array<float*, kTrained> derivative{};
   std::array<float*, kLogged> logged{};
   std::int64_t count = 0;
 };
@@ -51,17 +51,10 @@ using vector_math::Floats;
 using vector_math::Integers;
 using vector_math::lanes;
 
-REWARDLOOM_INLINE Floats one_where(const Integers& truth) {
-  return truth ? vector_math::fill(1.0f) : Floats{};
-}
-
 REWARDLOOM_INLINE PassLanes read(const PassPlaces& places, std::int64_t first, std::int64_t n) {
   PassLanes rows;
   for (int k = 0; k < PassPlaces::kInputs; ++k) {
-    const float* const from = places.in[k];
-    if (from == nullptr) continue;
-    rows.in[k] = n == lanes ? vector_math::load(from + first)
-                            : vector_math::load_some(from + first, n, 0.0f);
+    if (places.in[k] != nullptr) rows.in[k] = vector_math::load_up_to(places.in[k] + first, n);
   }
   if (places.flag == nullptr) return rows;
   typedef std::uint8_t Bytes __attribute__((vector_size(16)));
@@ -72,8 +65,7 @@ REWARDLOOM_INLINE PassLanes read(const PassPlaces& places, std::int64_t first, s
 }
 
 REWARDLOOM_INLINE void write(float* to, std::int64_t first, std::int64_t n, const Floats& x) {
-  if (to == nullptr) return;
-  n == lanes ? vector_math::store(to + first, x) : vector_math::store_some(to + first, x, n);
+  if (to != nullptr) vector_math::store_up_to(to + first, x, n);
 }
 
 REWARDLOOM_INLINE Integers first_lanes(std::int64_t n) {
@@ -132,7 +124,7 @@ class LossPass {
 
   /// The sum of the losses [], with gradient by the trained inputs.
   at::Tensor sum() const;
-  /// The sum of a summed term, or its mean over the rows (or others than these).
+  /// The sum of a summed term, or its mean over the rows; 0 of none.
   double sum_of(int term) const { return sums_.of[static_cast<std::size_t>(term)]; }
   double mean_of(int term) const { return sum_of(term) / std::max<double>(1, rows()); }
   double sum_of_losses() const { return sums_.loss; }
@@ -145,7 +137,7 @@ class LossPass {
  private:
   std::array<at::Tensor, PassPlaces::kInputs> inputs_;
   at::Tensor flag_, losses_;
-  std::array<at::Tensor, 2> trained_, derivatives_;
+  std::array<at::Tensor, PassPlaces::kTrained> trained_, derivatives_;
   std::array<at::Tensor, PassPlaces::kLogged> logged_;
   PassPlaces places_;
   PassSums sums_;

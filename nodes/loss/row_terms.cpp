@@ -35,6 +35,10 @@ at::Tensor divided_by(const at::Tensor& sum, const std::optional<double>& total,
   return sum / here.clamp_min(1).to(sum.scalar_type());
 }
 
+at::Tensor plain_mean(const at::Tensor& values) {
+  return values.sum() / std::max<double>(1, static_cast<double>(values.numel()));
+}
+
 at::Tensor row_mean_of(const at::Tensor& sum, double here, const LossBatch& batch) {
   return sum / batch.total_sequences.value_or(std::max(1.0, here));
 }

@@ -27,6 +27,8 @@ at::Tensor pair_mean(const at::Tensor& values, const LossBatch& batch);
 /// The same of the sum [] over `here` rows or pairs.
 at::Tensor row_mean_of(const at::Tensor& sum, double here, const LossBatch& batch);
 at::Tensor pair_mean_of(const at::Tensor& sum, double here, const LossBatch& batch);
+/// Mean of values [N] alone, as it is logged; 0 of none -> [].
+at::Tensor plain_mean(const at::Tensor& values);
 /// sum / total, and where that is not given / here [] (at least 1).
 at::Tensor divided_by(const at::Tensor& sum, const std::optional<double>& total,
                       const at::Tensor& here);

@@ -33,7 +33,7 @@ PassSums simpo_rows(const PassPlaces& places, const SimpoOptions& options) {
       places, [&](const PassLanes& rows) __attribute__((always_inline)) {
         const Dual<2> gap = trained<2>(rows.in[0], 0) - trained<2>(rows.in[1], 1);
         PassTerms<2> terms{losses_of(gap, options)};
-        terms.sums[0] = row_pass::one_where(gap.value > vector_math::Floats{});
+        terms.sums[0] = vector_math::one_where(gap.value > vector_math::Floats{});
         terms.sums[1] = gap.value;
         return terms;
       });
@@ -56,8 +56,8 @@ LossResult on_tensors(const LossBatch& batch, const at::Tensor& chosen, const at
   const at::Tensor d = gap.detach();
   return {pair_mean(losses, batch),
           {{"losses", losses.detach()},
-           {"accuracy", (d > 0).to(d.scalar_type()).mean()},
-           {"margin", options.beta * d.mean()}}};
+           {"accuracy", plain_mean((d > 0).to(d.scalar_type()))},
+           {"margin", options.beta * plain_mean(d)}}};
 }
 
 }  // namespace

@@ -60,7 +60,6 @@ REWARDLOOM_INLINE Integers lanes_of(const bool* mask) {
 REWARDLOOM_INLINE Floats kept(const Floats& x, const Integers& there) {
   return __builtin_bit_cast(Floats, __builtin_bit_cast(Integers, x) & there);
 }
-REWARDLOOM_INLINE Floats one_where(const Integers& truth) { return kept(fill(1.0f), truth); }
 REWARDLOOM_INLINE Floats smaller(const Floats& a, const Floats& b) { return a < b ? a : b; }
 /// What is no number stays none, here and below: the optimizer must hear of it.
 REWARDLOOM_INLINE Floats within(const Floats& x, float least, float most) {
@@ -72,7 +71,6 @@ REWARDLOOM_INLINE Floats at_most(const Floats& x, float most) {
 REWARDLOOM_INLINE Floats or_no_number(const Floats& x, const Floats& otherwise) {
   return x != x ? x : otherwise;
 }
-REWARDLOOM_INLINE Floats magnitude(const Floats& x) { return larger(x, -x); }
 
 /// Calls f for sixteen tokens at a time. Sums leave the lanes often enough to stay exact.
 template <class F>
@@ -86,21 +84,14 @@ REWARDLOOM_INLINE void each_token(const Rows& rows, double* sums, const F& f) {
       const std::int64_t n = std::min(lanes, last - t);
       bool mask[lanes] = {};
       Floats x[3] = {};
-      if (n == lanes) {
-        for (int k = 0; k < 3; ++k) {
-          if (rows.in[k] != nullptr) x[k] = load(rows.in[k] + t);
-        }
-      } else {
-        std::memcpy(mask, rows.mask + t, static_cast<std::size_t>(n));
-        for (int k = 0; k < 3; ++k) {
-          if (rows.in[k] != nullptr) x[k] = load_some(rows.in[k] + t, n, 0.0f);
-        }
+      if (n < lanes) std::memcpy(mask, rows.mask + t, static_cast<std::size_t>(n));
+      for (int k = 0; k < 3; ++k) {
+        if (rows.in[k] != nullptr) x[k] = load_up_to(rows.in[k] + t, n);
       }
       const Integers there = lanes_of(n == lanes ? rows.mask + t : mask);
       const auto terms = f(x[0], x[1], x[2]);
       const auto put = [&](float* to, const Floats& x) __attribute__((always_inline)) {
-        if (to == nullptr) return;
-        n == lanes ? store(to + t, x) : store_some(to + t, x, n);
+        if (to != nullptr) store_up_to(to + t, x, n);
       };
       put(rows.value, kept(terms.value, there));
       put(rows.derivative, kept(terms.derivative, there));

@@ -37,6 +37,17 @@ Pictures pictures_of(const LossBatch& batch, const UncertainConsistencyOptions& 
   return {logits, second, labels.to(at::kLong), rows};
 }
 
+/// Labels of rows that do not count may be anything: they become `ignore`. Failure `bad-index`.
+at::Tensor checked_labels(const Pictures& p, std::int64_t ignore) {
+  const at::Tensor other = at::full({}, ignore, p.labels.options());
+  const at::Tensor labels = at::where(p.rows.reshape({-1, 1, 1}), p.labels, other);
+  const std::int64_t classes = p.first.size(1);
+  const at::Tensor wrong = labels.masked_select(
+      labels.ne(ignore).logical_and((labels < 0).logical_or(labels >= classes)));
+  if (wrong.numel() > 0) throw no_such_class(wrong[0].item<std::int64_t>(), classes);
+  return labels;
+}
+
 /// Mean over the labelled pixels of cross-entropy * exp(-U): [N]. first: log-probs [N,K,H,W].
 at::Tensor damped_cross_entropy(const at::Tensor& first, const at::Tensor& labels,
                                 const at::Tensor& uncertainty, std::int64_t ignore) {
@@ -62,8 +73,8 @@ Terms terms_of(const Pictures& p, const UncertainConsistencyOptions& options, do
   const at::Tensor second = at::where(kept, p.second, zero).log_softmax(1);
   const at::Tensor uncertainty = options.u_scale * (second.exp() * (second - first)).sum(1);
   const auto of_rows = [&](const at::Tensor& x) { return at::where(p.rows, x, zero); };
-  const at::Tensor damped =
-      of_rows(damped_cross_entropy(first, p.labels, uncertainty, options.ignore));
+  const at::Tensor damped = of_rows(
+      damped_cross_entropy(first, checked_labels(p, options.ignore), uncertainty, options.ignore));
   const at::Tensor spread = of_rows(uncertainty.mean(at::IntArrayRef{1, 2}));
   return {damped.detach(), spread.detach(), (weight * damped.sum() + spread.sum()) / total};
 }
@@ -97,7 +108,7 @@ LossResult uncertain_consistency_loss(const LossBatch& batch,
   const at::Tensor total =
       batch.total_weight ? at::full({}, *batch.total_weight, here.options()) : here;
   const double weight = ramp(options) * options.grad_scale;
-  const Terms terms = fits_pixel_pass(p.first, p.second, p.labels)
+  const Terms terms = fits_pixel_pass(p.first, p.second, p.labels, p.rows)
                           ? passed_terms(p, options, weight, total)
                           : terms_of(p, options, weight, total);
   LossResult result;

@@ -35,7 +35,7 @@ at::Tensor mean_over(const at::Tensor& values, const at::Tensor& rows) {
 
 at::Tensor mean_difference(const at::Tensor& a, const at::Tensor& b) {
   const double rows = std::max<double>(1, static_cast<double>(a.numel()));
-  if (!fits_row_pass({a, b})) return (a - b).sum() / rows;
+  if (!fits_row_pass({a, b})) return (a - b).detach().sum() / rows;
   const LossPass pass({a, b}, {}, {.trained = 0});
   return logged_number(difference_rows(pass.places()).loss / rows);
 }

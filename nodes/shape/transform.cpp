@@ -306,7 +306,7 @@ bool hold_below(const double* reward, double most, std::int64_t rows, double* __
                 double* __restrict change) {
   return each_change(
       rows, [=](std::int64_t i) __attribute__((always_inline)) {
-        const double held = reward[i] < most ? reward[i] : most;
+        const double held = reward[i] > most ? most : reward[i];  // no number stays none
         shaped[i] = held;
         return change[i] = held - reward[i];
       });

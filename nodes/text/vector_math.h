@@ -42,6 +42,14 @@ REWARDLOOM_INLINE void store_some(float* p, const Floats& v, std::int64_t count)
   for (std::int64_t i = 0; i < count; ++i) p[i] = v[i];
 }
 
+/// The same where mostly all are there; the rest is 0.
+REWARDLOOM_INLINE Floats load_up_to(const float* p, std::int64_t count) {
+  return count == lanes ? load(p) : load_some(p, count, 0.0f);
+}
+REWARDLOOM_INLINE void store_up_to(float* p, const Floats& v, std::int64_t count) {
+  count == lanes ? store(p, v) : store_some(p, v, count);
+}
+
 /// Pairwise, in one fixed order.
 REWARDLOOM_INLINE float sum(const Floats& v) {
   float part[lanes];
@@ -62,6 +70,8 @@ REWARDLOOM_INLINE float maximum(const Floats& v) {
   return part[0];
 }
 REWARDLOOM_INLINE Floats larger(const Floats& a, const Floats& b) { return a > b ? a : b; }
+REWARDLOOM_INLINE Floats magnitude(const Floats& x) { return larger(x, -x); }
+REWARDLOOM_INLINE Floats one_where(const Integers& truth) { return truth ? fill(1.0f) : Floats{}; }
 
 /// e^x within 2 units in the last place; 0 below -87, the largest finite value's order above 88.
 /// x = n ln 2 + r with |r| <= ln 2 / 2, and the series of e^r to the seventh power.
@@ -86,15 +96,14 @@ REWARDLOOM_INLINE Floats exponential(const Floats& x) {
 
 /// log(1 + e) for e in 0 .. 1, as 2 artanh(e / (2 + e)).
 REWARDLOOM_INLINE Floats log_above_one(const Floats& e) {
-  const Floats s = e / (2.0f + e), q = s * s;
+  const Floats s = e / (2.0f + e), q = s * s, twice = 2.0f * s;
   Floats p = fill(1.0f / 13);
   p = p * q + 1.0f / 11;
   p = p * q + 1.0f / 9;
   p = p * q + 1.0f / 7;
   p = p * q + 1.0f / 5;
   p = p * q + 1.0f / 3;
-  p = p * q + 1.0f;
-  return 2.0f * s * p;
+  return twice + twice * (p * q);
 }
 
 /// log x within 2 units in the last place; -infinity at 0 and below the least normal number, no
@@ -104,15 +113,15 @@ REWARDLOOM_INLINE Floats logarithm(const Floats& x) {
   constexpr std::int32_t root_of_half = 0x3f3504f3;
   const Integers n = (__builtin_bit_cast(Integers, x) - root_of_half) >> 23;
   const Floats m = __builtin_bit_cast(Floats, __builtin_bit_cast(Integers, x) - (n << 23));
-  const Floats s = (m - 1.0f) / (m + 1.0f), q = s * s;
+  const Floats s = (m - 1.0f) / (m + 1.0f), q = s * s, twice = 2.0f * s;
   Floats p = fill(1.0f / 11);
   p = p * q + 1.0f / 9;
   p = p * q + 1.0f / 7;
   p = p * q + 1.0f / 5;
   p = p * q + 1.0f / 3;
-  p = p * q + 1.0f;
+  const Floats of_m = twice + twice * (p * q);
   const Floats exponent = __builtin_convertvector(n, Floats);
-  const Floats result = (exponent * -2.12194440e-4f + 2.0f * s * p) + exponent * 0.693359375f;
+  const Floats result = (exponent * -2.12194440e-4f + of_m) + exponent * 0.693359375f;
   const Floats below =
       x < Floats{} ? fill(std::numeric_limits<float>::quiet_NaN()) : fill(-infinity);
   const Floats finite = x < fill(std::numeric_limits<float>::min()) ? below : result;

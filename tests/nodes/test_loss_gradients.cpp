@@ -41,6 +41,28 @@ Package rows_between(const LossCase& c, std::int64_t start, std::int64_t end) {
   return part;
 }
 
+/// The batch seven times over in float32: 42 rows, two vectors and ten more.
+Package repeated(const LossCase& c) {
+  const bool ranks = c.type.ends_with("_cov");  // rows alike would tie
+  Package out;
+  for (const auto& [name, tensor] : c.inputs.tensors) {
+    std::vector<std::int64_t> times(static_cast<std::size_t>(tensor.dim()), 1);
+    if (!c.shares(name) && !ranks) times[0] = 7;
+    const at::Tensor rows = tensor.repeat(times);
+    out.tensors[name] = at::isFloatingType(rows.scalar_type()) ? rows.to(at::kFloat) : rows;
+  }
+  return out;
+}
+
+Package in_double(const Package& inputs) {
+  Package out;
+  for (const auto& [name, tensor] : inputs.tensors) {
+    const bool real = at::isFloatingType(tensor.scalar_type());
+    out.tensors[name] = real ? tensor.to(at::kDouble) : tensor;
+  }
+  return out;
+}
+
 }  // namespace
 
 class TestLossGradients : public QObject {
@@ -191,16 +213,7 @@ class TestLossGradients : public QObject {
   void single_precision_gives_what_double_gives_data() { each_case(); }
   void single_precision_gives_what_double_gives() {
     const LossCase& c = chosen();
-    Package wide, narrow;
-    const bool ranks = c.type.ends_with("_cov");  // rows alike would tie
-    for (const auto& [name, tensor] : c.inputs.tensors) {
-      std::vector<std::int64_t> times(static_cast<std::size_t>(tensor.dim()), 1);
-      if (!c.shares(name) && !ranks) times[0] = 7;  // 42 rows: two vectors and ten more
-      const at::Tensor rows = tensor.repeat(times);
-      const bool real = at::isFloatingType(rows.scalar_type());
-      narrow.tensors[name] = real ? rows.to(at::kFloat) : rows;
-      wide.tensors[name] = real ? narrow.tensors[name].to(at::kDouble) : rows;
-    }
+    const Package narrow = repeated(c), wide = in_double(narrow);
     const EvaluateResult exact = run(c, wide), single = run(c, narrow);
     for (const auto& [name, want] : exact.outputs.tensors) {
       const at::Tensor got = single.outputs.tensors.at(name).to(at::kDouble);
@@ -208,6 +221,59 @@ class TestLossGradients : public QObject {
                fmt::format("{}: {} against {}", name, got.flatten()[0].item<double>(),
                            want.flatten()[0].item<double>())
                    .c_str());
+    }
+  }
+
+  void an_edge_stays_in_its_row_data() { each_case(); }
+  void an_edge_stays_in_its_row() {
+    const LossCase& c = chosen();
+    if (c.cuts.empty()) return;  // its rows depend on each other
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    constexpr std::int64_t row = 18;
+    for (const std::string& name : differentiated(c)) {
+      if (c.shares(name)) continue;
+      for (const double edge : {infinity, -infinity, std::nan(""), -std::nan("")}) {
+        const Package narrow = repeated(c);
+        narrow.tensors.at(name)[row].flatten()[0] = edge;
+        const EvaluateResult exact = run(c, in_double(narrow)), single = run(c, narrow);
+        QCOMPARE(std::isfinite(loss_of(single)), std::isfinite(loss_of(exact)));
+        for (const std::string& trained : differentiated(c)) {
+          at::Tensor got = gradient_of(single, trained).to(at::kDouble);
+          const at::Tensor want = gradient_of(exact, trained);
+          if (!c.shares(trained)) got[row] = want[row];
+          QVERIFY2(at::allclose(got, want, 1e-4, 1e-5, true),
+                   fmt::format("{} by {}, where {} is {}", c.name(), trained, name, edge).c_str());
+        }
+      }
+    }
+  }
+
+  void views_give_what_their_copies_give_data() { each_case(); }
+  void views_give_what_their_copies_give() {
+    const LossCase& c = chosen();
+    const Package plain = repeated(c);
+    Package views;
+    for (const auto& [name, tensor] : plain.tensors) {
+      views.tensors[name] = at::stack({tensor, at::zeros_like(tensor)}, -1).select(-1, 0);
+    }
+    const EvaluateResult want = run(c, plain), got = run(c, views);
+    for (const auto& [name, tensor] : want.outputs.tensors) {
+      QVERIFY2(got.outputs.tensors.at(name).equal(tensor), name.c_str());
+    }
+  }
+
+  void no_rows_give_the_same_in_both_precisions_data() { each_case(); }
+  void no_rows_give_the_same_in_both_precisions() {
+    const LossCase& c = chosen();
+    Package none = repeated(c);
+    for (auto& [name, tensor] : none.tensors) {
+      if (!c.shares(name)) tensor = tensor.slice(0, 0, 0);
+    }
+    const EvaluateResult single = run(c, none), exact = run(c, in_double(none));
+    for (const auto& [name, want] : exact.outputs.tensors) {
+      const at::Tensor got = single.outputs.tensors.at(name);
+      QVERIFY2(at::allclose(got.to(at::kDouble), want.to(at::kDouble), 1e-6, 0, true),
+               name.c_str());
     }
   }
 
@@ -239,6 +305,10 @@ class TestLossGradients : public QObject {
     }
   }
 
+  void ranks_of_what_is_no_number_and_of_zeros_are_those_of_sort();
+  void an_impossible_answer_in_last_place_costs_nothing();
+  void a_pixel_without_label_is_not_in_the_consistency();
+  void labels_are_classes_where_their_picture_counts();
   void active_clamps_have_no_gradient();
   void constants_of_the_gradient_are_constant();
   void clip_cov_drops_as_many_tokens_as_it_may();
@@ -324,6 +394,78 @@ Package TestLossGradients::extreme(const LossCase& c, int pattern, at::ScalarTyp
         at::where(up, at::full({}, high, at::kDouble), at::full({}, low, at::kDouble)).to(type);
   }
   return out;
+}
+
+void TestLossGradients::ranks_of_what_is_no_number_and_of_zeros_are_those_of_sort() {
+  const double none = std::nan("");
+  for (const std::vector<double>& chosen : {std::vector<double>{0.5, -none, -0.75, 0.25},
+                                            {none, -2, -0.0, 0},
+                                            {0, -0.0, 1, -HUGE_VAL}}) {
+    const Package exact = package(
+        {{"chosen_log_probs", numbers(chosen)}, {"rejected_log_probs", numbers({3, -1, 2, 0.5})}});
+    const Json params{{"variant", "aot_unpaired"}, {"beta", 1.0}, {"reference_free", true}};
+    const EvaluateResult wide = evaluate(registry_, "loss.dpo", params, exact);
+    Package single;
+    for (const auto& [name, x] : exact.tensors) single.tensors[name] = x.to(at::kFloat);
+    const EvaluateResult narrow = evaluate(registry_, "loss.dpo", params, single);
+    for (const char* name : {"losses", "chosen_log_probs.grad", "rejected_log_probs.grad"}) {
+      const at::Tensor want = wide.outputs.tensors.at(name);
+      QVERIFY2(
+          at::allclose(narrow.outputs.tensors.at(name).to(at::kDouble), want, 1e-5, 1e-6, true),
+          name);
+    }
+  }
+}
+
+void TestLossGradients::an_impossible_answer_in_last_place_costs_nothing() {
+  const auto ranked = [&](std::vector<double> scores, std::vector<double> rewards) {
+    const std::int64_t rows = static_cast<std::int64_t>(scores.size());
+    return evaluate(registry_, "loss.group_ranking", {{"tau", 0.0}},
+                    package({{"scores", numbers(std::move(scores))},
+                             {"rewards", numbers(std::move(rewards))},
+                             {"group", at::zeros({rows}, at::kLong)}}));
+  };
+  const EvaluateResult with = ranked({1, 0.5, -HUGE_VAL}, {3, 2, 1}),
+                       without = ranked({1, 0.5}, {3, 2});
+  QVERIFY(std::abs(loss_of(with) - loss_of(without)) < 1e-14);
+  const at::Tensor slopes = gradient_of(with, "scores");
+  QVERIFY(at::allclose(slopes.slice(0, 0, 2), gradient_of(without, "scores"), 1e-13, 1e-14));
+  QCOMPARE(slopes[2].item<double>(), 0.0);
+}
+
+void TestLossGradients::a_pixel_without_label_is_not_in_the_consistency() {
+  at::Tensor logits = at::zeros({2, 3, 1, 2}, at::kFloat);
+  logits[0][1][0][1] = std::nan("");
+  at::Tensor labels = at::ones({2, 1, 2}, at::kLong);
+  labels[0][0][1] = 255;
+  const EvaluateResult result =
+      evaluate(registry_, "loss.uncertain_consistency", {{"step", 5000}},
+               package({{"logits", logits},
+                        {"second_logits", at::zeros({2, 3, 1, 2}, at::kFloat)},
+                        {"labels", labels},
+                        {"timesteps", integers({0, 0})}}));
+  const double consistency = result.outputs.tensors.at("consistency").item<double>();
+  QVERIFY(std::abs(consistency - std::log(3.0)) < 1e-6);
+  QVERIFY(std::isnan(loss_of(result)));
+  QVERIFY(at::isfinite(gradient_of(result, "logits")[1]).all().item<bool>());
+}
+
+void TestLossGradients::labels_are_classes_where_their_picture_counts() {
+  for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+    for (const std::int64_t label : {3, -1}) {
+      const auto code = [&](std::int64_t timestep) {
+        return code_of([&] {
+          evaluate(registry_, "loss.uncertain_consistency", {{"step", 5000}},
+                   package({{"logits", at::zeros({1, 3, 1, 2}, type)},
+                            {"second_logits", at::zeros({1, 3, 1, 2}, type)},
+                            {"labels", at::full({1, 1, 2}, label, at::kLong)},
+                            {"timesteps", integers({timestep})}}));
+        });
+      };
+      QCOMPARE(code(0), std::string("bad-index"));
+      QCOMPARE(code(700), std::string());
+    }
+  }
 }
 
 void TestLossGradients::active_clamps_have_no_gradient() {

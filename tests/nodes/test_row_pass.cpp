@@ -37,6 +37,20 @@ PassSums function_rows(const PassPlaces& places, Function f) {
       });
 }
 
+REWARDLOOM_VECTORISED
+PassSums product_rows(const PassPlaces& places) {
+  return each_row<2>(
+      places, [](const PassLanes& rows) __attribute__((always_inline)) {
+        return PassTerms<2>{trained<2>(rows.in[0], 0) * trained<2>(rows.in[1], 1)};
+      });
+}
+
+at::Tensor sigmoid_sum(const at::Tensor& x) {
+  LossPass pass({x}, {}, {.trained = 1});
+  pass.set(function_rows(pass.places(), Function::sigmoid));
+  return pass.sum();
+}
+
 /// Values and slopes in float32.
 std::pair<at::Tensor, at::Tensor> in_lanes(Function f, const at::Tensor& x) {
   const at::Tensor leaf = x.detach().to(at::kFloat).requires_grad_(true);
@@ -95,6 +109,14 @@ class TestRowPass : public QObject {
     QVERIFY2(slope_off < 2e-6, qPrintable(QString::number(slope_off)));
   }
 
+  void logarithms_are_within_two_units_in_the_last_place() {
+    const at::Tensor x = at::linspace(0.5, 2, 300001, at::kFloat).to(at::kDouble);
+    const at::Tensor want = x.log(), got = in_lanes(Function::log, x).first;
+    const at::Tensor unit = at::exp2(want.abs().clamp_min(1e-30).log2().floor() - 23);
+    const double off = ((got - want).abs() / unit).max().item<double>();
+    QVERIFY2(off <= 2, qPrintable(QString::number(off)));
+  }
+
   void the_logarithm_has_its_limits() {
     constexpr double infinity = std::numeric_limits<double>::infinity();
     const at::Tensor x = at::tensor({0.0, 1.0, infinity, -1.0, std::nan("")}, at::kDouble);
@@ -131,6 +153,57 @@ class TestRowPass : public QObject {
       sum.backward();
       QCOMPARE(x.grad().numel(), rows);
     }
+  }
+
+  void a_graph_may_be_walked_twice_where_it_is_retained() {
+    const at::AutoGradMode learning(true);
+    const at::Tensor x = at::full({20}, 0.25, at::kFloat).requires_grad_(true);
+    const at::Tensor sum = sigmoid_sum(x);
+    sum.backward({}, true);
+    const at::Tensor once = x.grad().clone();
+    sum.backward();
+    QVERIFY(x.grad().equal(2 * once));
+    QVERIFY_THROWS_EXCEPTION(std::exception, sum.backward());
+  }
+
+  void a_second_derivative_is_refused() {
+    const at::AutoGradMode learning(true);
+    const at::Tensor x = at::full({20}, 0.25, at::kFloat).requires_grad_(true);
+    const at::Tensor sum = sigmoid_sum(x);
+    sum.backward({}, true, true);
+    const at::Tensor gradient = x.grad();
+    const double e = std::exp(-0.25), slope = e / ((1 + e) * (1 + e));
+    QVERIFY(at::allclose(gradient.detach(), at::full({20}, slope, at::kFloat)));
+    QVERIFY_THROWS_EXCEPTION(std::exception, (sum + gradient.square().sum()).backward());
+  }
+
+  void gradients_are_those_of_the_numbers_that_were_read() {
+    const at::AutoGradMode learning(true);
+    const at::Tensor x = at::full({20}, 0.25, at::kFloat).requires_grad_(true);
+    const at::Tensor moved = x * 1;
+    const at::Tensor sum = sigmoid_sum(moved);
+    moved.detach().fill_(100);
+    sum.backward();
+    QVERIFY(x.grad().gt(0.2).all().item<bool>());
+  }
+
+  void one_tensor_may_be_both_trained_inputs() {
+    const at::AutoGradMode learning(true);
+    const at::Tensor x = at::arange(20, at::kFloat).requires_grad_(true);
+    LossPass pass({x, x}, {}, {.trained = 2});
+    pass.set(product_rows(pass.places()));
+    pass.sum().backward();
+    QVERIFY(x.grad().equal(2 * x.detach()));
+  }
+
+  void a_constant_beside_a_trained_input_has_no_gradient() {
+    const at::AutoGradMode learning(true);
+    const at::Tensor x = at::arange(20, at::kFloat), y = (x + 1).requires_grad_(true);
+    LossPass pass({x, y}, {}, {.trained = 2});
+    pass.set(product_rows(pass.places()));
+    pass.sum().backward();
+    QVERIFY(!x.grad().defined());
+    QVERIFY(y.grad().equal(x));
   }
 
   void a_loss_without_gradient_needs_none() {

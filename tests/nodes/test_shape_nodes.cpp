@@ -69,6 +69,13 @@ class TestShapeNodes : public QObject {
         near(value({.mode = TransformMode::par, .max_refs = 1}), 1 / (1 + std::exp(-1.4)), 1e-7));
   }
 
+  void what_is_no_number_is_not_held_below_the_ceiling() {
+    const at::Tensor shaped =
+        transformed(doubles({5, NAN, -1}), {}, {}, {.mode = TransformMode::ceil});
+    QVERIFY(std::isnan(shaped[1].item<double>()));
+    QCOMPARE(shaped.isnan().sum().item<std::int64_t>(), 1);
+  }
+
   /// numpy.polyfit(x, sigmoid(x), 5) on linspace(-5, 5, 100).
   void the_polynomial_is_the_least_squares_fit() {
     const at::Tensor x = doubles({-4.9, -2, 0, 0.5, 3, 4.99, -5, 5, -80, 80});
