@@ -101,22 +101,64 @@ void ProblemsPanel::setModel(GraphModel* model) {
 }
 
 void ProblemsPanel::addRunProblem(const Problem& problem) {
-  const bool there =
-      std::find(runProblems_.begin(), runProblems_.end(), problem) != runProblems_.end();
-  if (there || runProblems_.size() > 500) return;
-  runProblems_.push_back(problem);
-  rebuild();
+  if (take(problem)) rebuild();
+}
+
+void ProblemsPanel::setAlarms(const std::vector<AlarmRow>& alarms) {
+  bool changed = false;
+  // A resumed run has deleted what it will repeat.
+  alarms_ = std::min(alarms_, alarms.size());
+  for (; alarms_ < alarms.size(); ++alarms_) {
+    const AlarmRow& row = alarms[alarms_];
+    changed |=
+        take({row.severity, row.code, {"", row.node, row.port}, row.text, row.help, row.iteration});
+  }
+  if (changed) rebuild();
+}
+
+/// Whether that is news.
+bool ProblemsPanel::take(const Problem& problem) {
+  constexpr std::size_t most = 500;
+  const auto same = [&](const RunProblem& known) {
+    const Problem& other = known.newest;
+    if (other.code != problem.code || other.where.node != problem.where.node ||
+        other.where.port != problem.where.port) {
+      return false;
+    }
+    return problem.iteration ? other.iteration.has_value() : other == problem;
+  };
+  const auto known = std::find_if(runProblems_.begin(), runProblems_.end(), same);
+  if (known == runProblems_.end()) {
+    if (runProblems_.size() >= most) return false;
+    runProblems_.push_back({problem, problem.iteration.value_or(0)});
+    return true;
+  }
+  if (!problem.iteration || *problem.iteration <= *known->newest.iteration) return false;
+  known->newest = problem;
+  ++known->times;
+  return true;
+}
+
+QString ProblemsPanel::when(const RunProblem& problem) {
+  if (!problem.newest.iteration) return {};
+  if (problem.times == 1) return tr("  (iteration %1)").arg(*problem.newest.iteration);
+  return tr("  (%1 times, iterations %2 to %3)")
+      .arg(problem.times)
+      .arg(problem.first)
+      .arg(*problem.newest.iteration);
 }
 
 void ProblemsPanel::clearRunProblems() {
   runProblems_.clear();
+  alarms_ = 0;
   rebuild();
 }
 
 int ProblemsPanel::count() const { return static_cast<int>(shown_.size()); }
 
 void ProblemsPanel::rebuild() {
-  shown_ = runProblems_;
+  shown_.clear();
+  for (const RunProblem& problem : runProblems_) shown_.push_back(problem.newest);
   if (model_) {
     const auto& problems = model_->problems().problems;
     shown_.insert(shown_.end(), problems.begin(), problems.end());
@@ -124,13 +166,14 @@ void ProblemsPanel::rebuild() {
   list_->clear();
   int errors = 0;
   int warnings = 0;
-  for (const Problem& problem : shown_) {
+  for (std::size_t i = 0; i < shown_.size(); ++i) {
+    const Problem& problem = shown_[i];
     errors += problem.severity == Severity::error;
     warnings += problem.severity == Severity::warning;
     QString where = QString::fromStdString(problem.where.node);
     if (!problem.where.port.empty())
       where += QChar('.') + QString::fromStdString(problem.where.port);
-    if (problem.iteration) where += tr("  (iteration %1)").arg(*problem.iteration);
+    if (i < runProblems_.size()) where += when(runProblems_[i]);
     auto* item = new QTreeWidgetItem(
         list_, {where, QString::fromStdString(problem.text), QString::fromStdString(problem.help)});
     const auto icon = problem.severity == Severity::error     ? QStyle::SP_MessageBoxCritical

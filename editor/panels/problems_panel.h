@@ -3,6 +3,7 @@
 #include <QWidget>
 
 #include "editor/document/graph_model.h"
+#include "engine/io/run_rows.h"
 
 class QLabel;
 class QTreeWidget;
@@ -24,8 +25,12 @@ class ProblemsPanel final : public QWidget {
  public:
   explicit ProblemsPanel(QWidget* parent = nullptr);
   void setModel(GraphModel* model);
-  /// Problems of a run, shown above those of the graph.
+  /// Problems of a run, shown above those of the graph. One that comes again in later iterations is
+  /// counted, with the newest words.
   void addRunProblem(const Problem& problem);
+  /// The alarms that a run's store holds by now; those that were heard of already do not count
+  /// again.
+  void setAlarms(const std::vector<AlarmRow>& alarms);
   void clearRunProblems();
   int count() const;
 
@@ -37,8 +42,17 @@ class ProblemsPanel final : public QWidget {
   void rebuild();
   void offerFix(const QPoint& at);
 
+  struct RunProblem {
+    Problem newest;
+    std::int64_t first = 0;  ///< iterations, where it has any
+    int times = 1;
+  };
+  bool take(const Problem& problem);
+  static QString when(const RunProblem& problem);
+
   GraphModel* model_ = nullptr;
-  std::vector<Problem> runProblems_;
+  std::vector<RunProblem> runProblems_;
+  std::size_t alarms_ = 0;  ///< of the run's store, that were taken
   std::vector<Problem> shown_;
   QTreeWidget* list_;
   QLabel* empty_;

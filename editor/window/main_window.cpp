@@ -228,6 +228,9 @@ GraphTab* MainWindow::addTab() {
   connect(&tab->run(), &RunProcess::problemArrived, this, [this, tab](const Problem& problem) {
     if (tab == currentTab()) problems_->addRunProblem(problem);
   });
+  connect(&tab->data(), &RunData::updated, this, [this, tab] {
+    if (tab == currentTab()) problems_->setAlarms(tab->data().alarms());
+  });
   tabs_->addTab(tab, tab->model().title());
   pages_->setCurrentWidget(tabs_);
   tabs_->setCurrentWidget(tab);
@@ -610,6 +613,7 @@ void MainWindow::tabChanged() {
   problems_->setModel(tab ? &tab->model() : nullptr);
   problems_->clearRunProblems();
   for (const Problem& problem : ownProblems_) problems_->addRunProblem(problem);
+  if (tab) problems_->setAlarms(tab->data().alarms());
   diff_->setModel(tab ? &tab->model() : nullptr);
   rewards_->setData(tab ? &tab->data() : nullptr);
   log_->setPlainText(tab ? tab->run().log().join(QChar('\n')) : QString());
