@@ -8,27 +8,20 @@ namespace {
 
 constexpr int kReadsBetweenSearches = 20;
 
-bool holds(const std::string& text, const char* word) {
-  return text.find(word) != std::string::npos;
-}
-
-/// Lower is more telling.
-int rank(const std::string& metric) {
-  if (holds(metric, "accuracy")) return 0;
-  if (holds(metric, "reward")) return 1;
-  if (holds(metric, "success") || holds(metric, "return")) return 2;
-  for (const char* word : {"kl", "entropy", "loss", "grad_norm"}) {
-    if (holds(metric, word)) return 3;
-  }
-  return 4;
-}
+constexpr std::size_t kMostBranches = 64;
+constexpr int kAccuracy = 50;
 
 }  // namespace
+
+void KeyMetrics::set_about(const std::string& about) {
+  const std::lock_guard lock(mutex_);
+  telling_ = Telling(about);
+}
 
 void KeyMetrics::add(const std::string& name, double value) {
   const std::lock_guard lock(mutex_);
   const auto [it, is_new] = places_.try_emplace(name, metrics_.size());
-  if (is_new) metrics_.push_back({name, value, value});
+  if (is_new) metrics_.push_back({{name, value, value}, telling_.of(name)});
   metrics_[it->second].last = value;
 }
 
@@ -72,21 +65,61 @@ void KeyMetrics::read_rewards(const std::filesystem::path& folder) {
   }
 }
 
+std::vector<KeyMetrics::Metric> KeyMetrics::sorted() const {
+  std::vector<Metric> sorted = metrics_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Metric& a, const Metric& b) { return a.telling > b.telling; });
+  return sorted;
+}
+
 std::vector<KeyMetric> KeyMetrics::key(std::size_t limit) const {
   const std::lock_guard lock(mutex_);
-  std::vector<KeyMetric> chosen = metrics_;
-  std::stable_sort(chosen.begin(), chosen.end(), [](const KeyMetric& a, const KeyMetric& b) {
-    return rank(a.name) < rank(b.name);
-  });
-  std::vector<KeyMetric> rewards;
-  for (const Probe& probe : probes_) {
-    if (probe.seen) rewards.push_back(probe.mean);
-  }
+  std::vector<Metric> all = sorted();
+  // Counts say nothing where there is anything else.
+  const bool any = !all.empty() && all.front().telling > 0;
+  if (any) std::erase_if(all, [](const Metric& metric) { return metric.telling == 0; });
+  std::size_t first = 0;
+  while (first < all.size() && all[first].telling >= Telling::named) ++first;
   // One accuracy before the rewards: it is what people want to see rise.
-  const bool measured = !chosen.empty() && rank(chosen.front().name) == 0;
-  chosen.insert(chosen.begin() + (measured ? 1 : 0), rewards.begin(), rewards.end());
+  if (first == 0 && !all.empty() && all.front().telling >= kAccuracy) first = 1;
+  std::vector<KeyMetric> chosen(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(first));
+  for (const Probe& probe : probes_) {
+    if (probe.seen) chosen.push_back(probe.mean);
+  }
+  chosen.insert(chosen.end(), all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
   if (chosen.size() > limit) chosen.resize(limit);
   return chosen;
+}
+
+std::vector<KeyMetric> KeyMetrics::named() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<KeyMetric> named;
+  for (const Metric& metric : sorted()) {
+    if (metric.telling >= Telling::named) named.push_back(metric);
+  }
+  return named;
+}
+
+std::optional<BranchSpan> KeyMetrics::branches() const {
+  const std::lock_guard lock(mutex_);
+  if (looked_at_ != metrics_.size()) {
+    looked_at_ = metrics_.size();
+    std::vector<std::string> names;
+    for (const Metric& metric : metrics_) names.push_back(metric.name);
+    const std::vector<Family> found = families(names, telling_, kMostBranches);
+    family_ = found.empty() ? std::vector<std::string>() : found.front().names;
+    labels_ = labels_of(family_);
+  }
+  std::optional<BranchSpan> span;
+  for (std::size_t i = 0; i < family_.size(); ++i) {
+    KeyMetric metric = metrics_[places_.at(family_[i])];
+    if (!std::isfinite(metric.last)) continue;
+    metric.name = labels_.each[i];
+    if (!span) span = BranchSpan{labels_.after, metric, metric};
+    if (metric.last < span->lowest.last) span->lowest = metric;
+    if (metric.last > span->highest.last) span->highest = metric;
+  }
+  return span;
 }
 
 }  // namespace rewardloom::cli

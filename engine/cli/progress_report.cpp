@@ -13,12 +13,24 @@ namespace {
 
 constexpr double kRedrawPeriod = 0.1;  // seconds
 constexpr int kTicksBetweenReads = 10;
-constexpr std::size_t kShownMetrics = 3;
+constexpr std::size_t kShownMetrics = 2;
 constexpr std::size_t kSummaryMetrics = 5;
+constexpr std::size_t kSummaryLines = 12;
+constexpr std::size_t kFewBranches = 2;
 constexpr std::size_t kSpeedWindow = 50;  // iterations
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The branches side by side; nothing of a store that cannot be read.
+Comparison comparison_of(const Run& run) {
+  try {
+    return compared_run(run.folder(), static_cast<std::size_t>(terminal_width(stdout)),
+                        kSummaryLines);
+  } catch (const Failure&) {
+    return {};
+  }
 }
 
 }  // namespace
@@ -56,6 +68,7 @@ void ProgressReport::started(const Run& run) {
   {
     const std::lock_guard lock(mutex_);
     run_ = &run;
+    metrics_.set_about(about_of(run.folder()));
     begun_ = std::chrono::steady_clock::now();
     finish_times_.assign(1, begun_);
     done_ = run.first_iteration();
@@ -74,13 +87,28 @@ double ProgressReport::iterations_per_second() const {
   return seconds > 0 ? static_cast<double>(finish_times_.size() - 1) / seconds : 0;
 }
 
+std::string ProgressReport::numbers(std::size_t width) const {
+  std::string text;
+  if (const std::optional<BranchSpan> span = metrics_.branches()) {
+    const std::string low = number_text(span->lowest.last);
+    const std::string high = number_text(span->highest.last);
+    if (low == high) return fmt::format("  {} {} in all branches", span->metric, low);
+    text = fmt::format("  {} {} ({}) to {} ({})", span->metric, low, span->lowest.name, high,
+                       span->highest.name);
+    if (text_width(text) <= width) return text;
+    return fmt::format("  {} {} to {}", span->metric, low, high);
+  }
+  for (const KeyMetric& metric : metrics_.key(kShownMetrics)) {
+    const std::string one = fmt::format("  {} {}", metric.name, number_text(metric.last));
+    if (!text.empty() && text_width(text + one) > width) break;
+    text += one;
+  }
+  return text;
+}
+
 std::string ProgressReport::progress_line(std::size_t width) const {
   const std::int64_t all = run_->iterations();
   const double speed = iterations_per_second();
-  std::string numbers;
-  for (const KeyMetric& metric : metrics_.key(kShownMetrics)) {
-    numbers += fmt::format("  {} {}", metric.name, number_text(metric.last));
-  }
   std::string time;
   if (speed > 0) {
     time = speed >= 1 ? fmt::format("  {}/s", number_text(speed))
@@ -90,9 +118,11 @@ std::string ProgressReport::progress_line(std::size_t width) const {
     }
   }
   const std::string count = fmt::format("{}/{}", done_, all);
-  if (!redraw_) return count + numbers + time;
+  if (!redraw_) return count + numbers(SIZE_MAX) + time;
   const double share = all > 0 ? static_cast<double>(done_) / static_cast<double>(all) : 1;
-  std::string text = fmt::format("{} ▕{}▏{}{}", count, bar(share, 16), time, numbers);
+  std::string text = fmt::format("{} ▕{}▏{}", count, bar(share, 16), time);
+  const std::size_t taken = text_width(text);
+  text += numbers(width > taken ? width - taken : 0);
   if (stopping_) {
     text = "stopping after this iteration (again: at once)  " + text;
   } else if (paused_) {
@@ -157,6 +187,16 @@ void ProgressReport::stopping() {
   if (!quiet_ && !redraw_) line("stopping after this iteration; a second signal ends at once");
 }
 
+/// Beside branches only what the graph names besides, or what two of them leave room for.
+std::vector<KeyMetric> ProgressReport::summary_metrics(const Comparison& comparison) const {
+  const bool few = comparison.lines <= kFewBranches;
+  std::vector<KeyMetric> metrics = few ? metrics_.key(kSummaryMetrics) : metrics_.named();
+  std::erase_if(metrics, [&](const KeyMetric& m) { return comparison.shown.contains(m.name); });
+  const std::size_t room = std::min(kSummaryLines - comparison.lines, kSummaryMetrics);
+  if (metrics.size() > room) metrics.resize(room);
+  return metrics;
+}
+
 void ProgressReport::finished(const Run& run, RunEnd end) {
   ticker_.reset();
   const std::lock_guard lock(mutex_);
@@ -168,7 +208,9 @@ void ProgressReport::finished(const Run& run, RunEnd end) {
   if (quiet_) return;
   metrics_.read_rewards(run.folder());
   SummaryFacts facts;
-  facts.metrics = metrics_.key(kSummaryMetrics);
+  const Comparison comparison = comparison_of(run);
+  facts.branches = comparison.text;
+  facts.metrics = summary_metrics(comparison);
   facts.alarms = alarms_;
   facts.nodes = run.node_rows();
   facts.seconds = seconds_since(begun_);

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 
+#include "engine/cli/comparison.h"
 #include "engine/cli/key_metrics.h"
 #include "engine/cli/run_report.h"
 
@@ -37,7 +38,10 @@ class ProgressReport final : public RunReport {
   void draw();
   void erase();
   void line(const std::string& text);
+  /// The few metrics that fit into `width` columns.
+  std::string numbers(std::size_t width) const;
   std::string progress_line(std::size_t width) const;
+  std::vector<KeyMetric> summary_metrics(const Comparison& comparison) const;
   double iterations_per_second() const;
 
   const bool quiet_;

@@ -4,10 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <numeric>
+#include <set>
 
+#include "engine/cli/comparison.h"
 #include "engine/cli/reward_summary.h"
+#include "engine/cli/row_groups.h"
 #include "engine/cli/run_report.h"
 #include "engine/cli/run_summary.h"
+#include "engine/cli/telling.h"
 #include "engine/cli/terminal.h"
 
 namespace rewardloom::cli {
@@ -43,11 +49,9 @@ std::vector<double> means(const std::vector<HistogramRow>& rows) {
   return out;
 }
 
-namespace {
-
-std::vector<MetricSeries> read_metrics(RunReader& reader) {
+std::vector<MetricSeries> read_metrics(RunReader& reader, const std::vector<std::string>& names) {
   std::vector<MetricSeries> all;
-  for (const std::string& name : reader.metric_names()) {
+  for (const std::string& name : names) {
     MetricSeries series{name, reader.metric(name), std::nan(""), std::nan("")};
     if (series.points.empty()) continue;
     for (const MetricPoint& point : series.points) {
@@ -58,6 +62,17 @@ std::vector<MetricSeries> read_metrics(RunReader& reader) {
   }
   return all;
 }
+
+std::vector<ProbeSeries> read_probes(RunReader& reader) {
+  std::vector<ProbeSeries> all;
+  for (const ProbeSummary& probe : reader.probes()) {
+    ProbeSeries series{probe, reader.histograms(probe.node, probe.port, probe.component)};
+    if (!series.rows.empty()) all.push_back(std::move(series));
+  }
+  return all;
+}
+
+namespace {
 
 std::vector<AlarmGroup> read_alarms(RunReader& reader) {
   std::vector<AlarmGroup> groups;
@@ -77,6 +92,7 @@ std::vector<AlarmGroup> read_alarms(RunReader& reader) {
 RunOverview read_overview(RunReader& reader, const fs::path& folder) {
   RunOverview run;
   run.folder = folder;
+  run.about = about_of(folder);
   try {
     run.info = read_run_info(folder);
   } catch (const Failure& failure) {
@@ -84,11 +100,8 @@ RunOverview read_overview(RunReader& reader, const fs::path& folder) {
     run.problems.back().severity = Severity::warning;
   }
   run.last_iteration = reader.last_iteration();
-  run.metrics = read_metrics(reader);
-  for (const ProbeSummary& probe : reader.probes()) {
-    ProbeSeries series{probe, reader.histograms(probe.node, probe.port, probe.component)};
-    if (!series.rows.empty()) run.probes.push_back(std::move(series));
-  }
+  run.metrics = read_metrics(reader, reader.metric_names());
+  run.probes = read_probes(reader);
   run.alarms = read_alarms(reader);
   run.nodes = reader.nodes();
   run.problems.insert(run.problems.end(), reader.problems().begin(), reader.problems().end());
@@ -127,49 +140,138 @@ std::string heading(const RunOverview& run) {
   return out;
 }
 
-constexpr std::size_t kNumberWidth = 11;  // -4.064e-09 and a blank
-constexpr std::size_t kSparkWidth = 24;
-constexpr std::size_t kNameWidth = 36;
-
-template <class Range, class Name>
-std::size_t name_column(const Range& range, Name name) {
-  std::size_t column = 8;
-  for (const auto& item : range) column = std::max(column, text_width(name(item)));
-  return std::min(column, kNameWidth);
-}
+constexpr std::size_t kLeastSpark = 8;
+constexpr std::size_t kMostSpark = 24;
+constexpr std::size_t kWide = 100;  // columns from which on there is room for blanks
 
 bool is_constant(const MetricSeries& metric) {
   return metric.points.size() > 1 && metric.min == metric.max;
 }
 
-std::string metric_row(const MetricSeries& metric, std::size_t column) {
-  std::vector<double> values;
-  for (const MetricPoint& point : metric.points) values.push_back(point.value);
-  std::string out = pad_right(cut_text(metric.name, column), column);
-  for (const double value : {values.front(), values.back(), metric.min, metric.max}) {
-    out += pad_left(number_text(value), kNumberWidth);
+/// Columns of text under their titles, each as wide as its widest cell.
+class Columns {
+ public:
+  Columns(std::vector<std::string> titles, std::size_t gap)
+      : titles_(std::move(titles)), gap_(gap) {
+    for (const std::string& title : titles_) widths_.push_back(text_width(title));
   }
-  return out + "  " + sparkline(values, kSparkWidth) + "\n";
+  void add(std::vector<std::string> cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      widths_[i] = std::max(widths_[i], text_width(cells[i]));
+    rows_.push_back(std::move(cells));
+  }
+  std::size_t width() const {
+    return std::accumulate(widths_.begin(), widths_.end(), gap_ * widths_.size());
+  }
+  std::string titles() const { return line(titles_); }
+  std::string row(std::size_t index) const { return line(rows_[index]); }
+
+ private:
+  std::string line(const std::vector<std::string>& cells) const {
+    std::string out;
+    for (std::size_t i = 0; i < cells.size(); ++i) out += pad_left(cells[i], widths_[i] + gap_);
+    return out;
+  }
+  std::vector<std::string> titles_;
+  std::size_t gap_;
+  std::vector<std::size_t> widths_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::size_t gap_in(std::size_t width) { return width >= kWide ? 2 : 1; }
+
+/// What is left of `width` for names beside columns and a small curve.
+std::size_t room_for_names(std::size_t width, const Columns& columns) {
+  const std::size_t taken = columns.width() + 2 + kLeastSpark;
+  return width > taken ? width - taken : 0;
 }
 
-std::string metrics_text(const std::vector<MetricSeries>& metrics, std::size_t width) {
-  if (metrics.empty()) return {};
-  const std::size_t column = name_column(metrics, [](const MetricSeries& m) { return m.name; });
-  std::string out = "\n" + pad_right("metric", column);
-  for (const char* title : {"first", "last", "min", "max"}) out += pad_left(title, kNumberWidth);
-  out += "\n";
-  std::string constant;
+/// A table of named rows, each with its cells and its curve.
+std::string table_text(const std::string& title, const std::string& curve_title,
+                       std::vector<NamedRow> names, const Columns& columns,
+                       const std::vector<std::vector<double>>& curves, std::size_t width) {
+  const RowGroups groups(std::move(names), room_for_names(width, columns));
+  const std::size_t taken = groups.column() + columns.width() + 2;
+  const std::size_t spark = std::clamp(width > taken ? width - taken : 0, kLeastSpark, kMostSpark);
+  std::vector<std::string> cells;
+  for (std::size_t i = 0; i < curves.size(); ++i)
+    cells.push_back(columns.row(i) + "  " + sparkline(curves[i], spark));
+  std::string head = pad_right(title, groups.column()) + columns.titles();
+  if (!curve_title.empty() && text_width(head) + 2 + text_width(curve_title) <= width)
+    head += "  " + curve_title;
+  return "\n" + head + "\n" + groups.text(cells);
+}
+
+/// Nodes with the same constants.
+struct Constants {
+  std::vector<std::string> places;
+  std::vector<std::string> values;  ///< "actor/lr 0.001"
+};
+
+std::vector<Constants> constants_of(const std::vector<MetricSeries>& metrics,
+                                    const std::set<std::string>& nodes) {
+  std::map<std::string, std::vector<std::string>, bool (*)(const std::string&, const std::string&)>
+      by_place(natural_less);
   for (const MetricSeries& metric : metrics) {
-    if (is_constant(metric)) {
-      constant += (constant.empty() ? "" : ", ") + metric.name + " " + number_text(metric.max);
+    if (!is_constant(metric)) continue;
+    const NamedRow row = metric_row_name(metric.name, nodes);
+    by_place[row.place].push_back(row.leaf + " " + number_text(metric.max));
+  }
+  std::vector<Constants> all;
+  for (auto& [place, values] : by_place) {
+    const auto same = std::find_if(all.begin(), all.end(),
+                                   [&](const Constants& other) { return other.values == values; });
+    if (same == all.end()) {
+      all.push_back({{place}, std::move(values)});
     } else {
-      out += metric_row(metric, column);
+      same->places.push_back(place);
     }
   }
-  if (constant.empty()) return out;
-  out += "always the same\n";
-  for (const std::string& line : wrapped(constant, width - 2)) out += "  " + line + "\n";
-  return out;
+  return all;
+}
+
+/// "update: actor/lr 0.001, actor/steps 1": names and values are not torn apart.
+std::string constants_text(const std::vector<MetricSeries>& metrics,
+                           const std::set<std::string>& nodes, std::size_t width) {
+  std::string out;
+  for (const Constants& constants : constants_of(metrics, nodes)) {
+    std::string line = " ";
+    const auto add = [&](const std::vector<std::string>& words, const char* end) {
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        if (words[i].empty()) continue;
+        const std::string word = words[i] + (i + 1 < words.size() ? "," : end);
+        if (line.size() > 3 && text_width(line) + 1 + text_width(word) > width) {
+          out += line + "\n";
+          line = "   ";
+        }
+        line += " " + word;
+      }
+    };
+    add(constants.places, ":");
+    add(constants.values, "");
+    out += line + "\n";
+  }
+  return out.empty() ? out : "always the same\n" + out;
+}
+
+std::string metrics_text(const RunOverview& run, std::size_t width) {
+  if (run.metrics.empty()) return {};
+  std::set<std::string> nodes;
+  for (const NodeRow& node : run.nodes) nodes.insert(node.node);
+  Columns columns({"first", "last", "min", "max"}, gap_in(width));
+  std::vector<NamedRow> names;
+  std::vector<std::vector<double>> curves;
+  for (const MetricSeries& metric : run.metrics) {
+    if (is_constant(metric)) continue;
+    std::vector<double> values;
+    for (const MetricPoint& point : metric.points) values.push_back(point.value);
+    columns.add({number_text(values.front()), number_text(values.back()), number_text(metric.min),
+                 number_text(metric.max)});
+    names.push_back(metric_row_name(metric.name, nodes));
+    curves.push_back(std::move(values));
+  }
+  return table_text("metric", "", std::move(names), columns, curves, width) +
+         constants_text(run.metrics, nodes, width);
 }
 
 std::string mean_and_spread(const Distribution& d) {
@@ -177,27 +279,28 @@ std::string mean_and_spread(const Distribution& d) {
   return number_text(d.mean) + " ± " + number_text(d.std);
 }
 
-std::string probes_text(const std::vector<ProbeSeries>& probes) {
+std::string probes_text(const std::vector<ProbeSeries>& probes, std::size_t width) {
   if (probes.empty()) return {};
-  const auto name = [](const ProbeSeries& p) { return p.port() + " " + p.probe.component; };
-  const std::size_t column = name_column(probes, name);
-  constexpr std::size_t kSpreadWidth = 24;
-  std::string out = "\n" + pad_right("recorded port", column) +
-                    pad_left("first mean ± std", kSpreadWidth) +
-                    pad_left("last mean ± std", kSpreadWidth);
-  for (const char* title : {"5 %", "50 %", "95 %"}) out += pad_left(title, kNumberWidth);
-  out += "  mean over iterations\n";
+  constexpr std::size_t kWithQuantiles = 120;  // columns
+  std::vector<std::string> titles = {"first mean ± std", "last mean ± std"};
+  if (width >= kWithQuantiles) titles.insert(titles.end(), {"5 %", "50 %", "95 %"});
+  Columns columns(titles, gap_in(width));
+  std::vector<NamedRow> names;
+  std::vector<std::vector<double>> curves;
   for (const ProbeSeries& probe : probes) {
     if (is_group_spread(probe)) continue;
     const Distribution& last = probe.rows.back().distribution;
-    out += pad_right(cut_text(name(probe), column), column);
-    out += pad_left(mean_and_spread(probe.rows.front().distribution), kSpreadWidth);
-    out += pad_left(mean_and_spread(last), kSpreadWidth);
-    for (const char* q : {"q05", "q50", "q95"})
-      out += pad_left(number_text(quantile(last, q)), kNumberWidth);
-    out += "  " + sparkline(means(probe.rows), kSparkWidth) + "\n";
+    std::vector<std::string> cells = {mean_and_spread(probe.rows.front().distribution),
+                                      mean_and_spread(last)};
+    if (width >= kWithQuantiles) {
+      for (const char* q : {"q05", "q50", "q95"}) cells.push_back(number_text(quantile(last, q)));
+    }
+    columns.add(std::move(cells));
+    const std::string leaf = probe.probe.port + " " + probe.probe.component;
+    names.push_back({probe.probe.node, leaf, probe.port() + " " + probe.probe.component});
+    curves.push_back(means(probe.rows));
   }
-  return out;
+  return table_text("recorded port", "mean", std::move(names), columns, curves, width);
 }
 
 std::string alarms_text(const std::vector<AlarmGroup>& alarms, std::size_t width) {
@@ -217,6 +320,12 @@ std::string alarms_text(const std::vector<AlarmGroup>& alarms, std::size_t width
   return out;
 }
 
+std::string branches_text(const RunOverview& run, std::size_t width) {
+  std::string text = compared(run.metrics, run.about, width).text;
+  if (text.empty()) text = compared(reward_means(run.probes), run.about, width).text;
+  return text.empty() ? text : "\n" + text;
+}
+
 /// Rewards before everything else.
 const ProbeSeries* most_telling(const std::vector<ProbeSeries>& probes) {
   for (const ProbeSeries& series : probes) {
@@ -228,8 +337,9 @@ const ProbeSeries* most_telling(const std::vector<ProbeSeries>& probes) {
 }  // namespace
 
 std::string overview_text(const RunOverview& run, std::size_t width) {
-  std::string out = heading(run) + metrics_text(run.metrics, width) + probes_text(run.probes) +
-                    proxy_gold_text(run, width) + groups_text(run) + alarms_text(run.alarms, width);
+  std::string out = heading(run) + branches_text(run, width) + metrics_text(run, width) +
+                    probes_text(run.probes, width) + proxy_gold_text(run, width) +
+                    groups_text(run, width) + alarms_text(run.alarms, width);
   const std::string slowest = slowest_nodes(run.nodes, 6);
   if (!slowest.empty()) out += "\ntime      " + slowest + "\n";
   if (const ProbeSeries* const probe = most_telling(run.probes)) {

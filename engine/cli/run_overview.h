@@ -36,6 +36,7 @@ struct AlarmGroup {
 
 struct RunOverview {
   std::filesystem::path folder;
+  std::string about;            ///< what the graph says of itself
   std::optional<RunInfo> info;  ///< missing or broken run.json: nothing
   std::optional<std::int64_t> last_iteration;
   std::vector<MetricSeries> metrics;
@@ -48,6 +49,8 @@ struct RunOverview {
 /// The run folder that `given` means: the folder, its run.db, its run.json or one of its
 /// checkpoints.
 std::filesystem::path run_folder_named(const std::string& given);
+std::vector<MetricSeries> read_metrics(RunReader& reader, const std::vector<std::string>& names);
+std::vector<ProbeSeries> read_probes(RunReader& reader);
 RunOverview read_overview(RunReader& reader, const std::filesystem::path& folder);
 std::string overview_text(const RunOverview& run, std::size_t width);
 Json overview_json(const RunOverview& run);

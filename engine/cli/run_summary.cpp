@@ -61,6 +61,7 @@ std::string heading(const Run& run, RunEnd end, const SummaryFacts& facts) {
 
 std::string run_summary(const Run& run, RunEnd end, const SummaryFacts& facts) {
   std::string out = heading(run, end, facts);
+  out += facts.branches;
   std::size_t column = 0;
   for (const KeyMetric& metric : facts.metrics) column = std::max(column, text_width(metric.name));
   for (const KeyMetric& metric : facts.metrics) {

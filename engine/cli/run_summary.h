@@ -10,6 +10,7 @@
 namespace rewardloom::cli {
 
 struct SummaryFacts {
+  std::string branches;  ///< side by side, as text; empty: there are none
   std::vector<KeyMetric> metrics;
   std::map<std::string, std::size_t> alarms;  ///< by code
   std::vector<NodeRow> nodes;

@@ -49,6 +49,16 @@ std::string cut_text(std::string_view text, std::size_t width) {
   return std::string(text.substr(0, end)) + "…";
 }
 
+std::string cut_middle(std::string_view text, std::size_t width) {
+  const std::size_t whole = text_width(text);
+  if (whole <= width || width < 2) return cut_text(text, width);
+  const std::size_t front = (width - 1) / 3;
+  std::size_t skipped = whole - (width - 1 - front);
+  std::size_t at = 0;
+  while (at < text.size() && (!starts_code_point(text[at]) || skipped-- > 0)) ++at;
+  return cut_text(text, front + 1) + std::string(text.substr(at));
+}
+
 std::string pad_right(std::string_view text, std::size_t width) {
   const std::size_t taken = text_width(text);
   return std::string(text) + std::string(taken < width ? width - taken : 0, ' ');

@@ -20,6 +20,8 @@ bool use_colour(std::FILE* stream);
 std::size_t text_width(std::string_view text);
 /// `text` cut to `width` columns, its end replaced by an ellipsis where it is longer.
 std::string cut_text(std::string_view text, std::size_t width);
+/// The same with the ellipsis in the middle: names are told apart by their ends.
+std::string cut_middle(std::string_view text, std::size_t width);
 /// `text` filled with blanks on the right (or left) to `width` columns.
 std::string pad_right(std::string_view text, std::size_t width);
 std::string pad_left(std::string_view text, std::size_t width);

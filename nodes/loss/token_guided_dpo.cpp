@@ -46,7 +46,7 @@ LossResult token_guided_dpo_loss(const LossBatch& batch, const TokenGuidedDpoOpt
   LossResult result;
   result.loss = pair_mean(losses, batch);
   result.outputs = {{"losses", losses.detach()},
-                    {"accuracy", (logits.detach() > 0).to(logits.scalar_type()).mean()}};
+                    {"accuracy", plain_mean((logits.detach() > 0).to(logits.scalar_type()))}};
   return result;
 }
 
