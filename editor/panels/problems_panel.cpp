@@ -76,13 +76,13 @@ ProblemsPanel::ProblemsPanel(QWidget* parent)
   list_->setColumnCount(3);
   list_->setHeaderLabels({tr("Where"), tr("What is wrong"), tr("What to do")});
   list_->setRootIsDecorated(false);
-  list_->setUniformRowHeights(true);
+  list_->setWordWrap(true);
   list_->setAlternatingRowColors(true);
   list_->setAccessibleName(tr("Problems"));
   list_->setContextMenuPolicy(Qt::CustomContextMenu);
   list_->header()->setSectionResizeMode(0, QHeaderView::Interactive);
-  list_->header()->resizeSection(0, 200);
-  list_->header()->resizeSection(1, 460);
+  list_->header()->resizeSection(0, 260);
+  list_->header()->resizeSection(1, 520);
   connect(list_, &QTreeWidget::itemClicked, this, [this](QTreeWidgetItem* item) {
     const Problem& problem = shown_.at(static_cast<std::size_t>(list_->indexOfTopLevelItem(item)));
     Q_EMIT goTo(QString::fromStdString(problem.where.node),

@@ -33,16 +33,22 @@ bool is_lasting(const Overoptimisation& found) {
          found.until - found.peak >= 2 * static_cast<std::int64_t>(found.window);
 }
 
+/// A name as it reads beside that of its place.
+std::string name_in(const std::string& place, const std::string& metric) {
+  return metric.starts_with(place + "/") ? metric.substr(place.size() + 1) : metric;
+}
+
 Problem alarm_of(const ProxyGoldNames& pair, const Overoptimisation& found) {
+  const std::string place = place_of(pair.gold);
   return {
       Severity::warning,
       RewardWatch::kCode,
-      {"", place_of(pair.gold), ""},
-      fmt::format("since iteration {} the reward that is trained on rises while the one that is "
-                  "only measured falls: {} {:.4g} → {:.4g}, {} {:.4g} → {:.4g} (means of {} "
-                  "iterations)",
-                  found.peak, pair.proxy, found.proxy_at_peak, found.proxy_now, pair.gold,
-                  found.gold_at_peak, found.gold_now, found.window),
+      {"", place, ""},
+      fmt::format("{} rises, {:.4g} → {:.4g}, while {} falls, {:.4g} → {:.4g}, since iteration {} "
+                  "(means of {} iterations): the reward is being hacked",
+                  name_in(place, pair.proxy), found.proxy_at_peak, found.proxy_now,
+                  name_in(place, pair.gold), found.gold_at_peak, found.gold_now, found.peak,
+                  found.window),
       fmt::format("go back to a checkpoint near iteration {}; a stronger pull to the reference, "
                   "shaping (shape.transform) or an ensemble (ensemble.reduce) delays it",
                   found.peak),

@@ -77,7 +77,8 @@ class TestRewardWatch : public QObject {
     QCOMPARE(told[0].problem.where.node, std::string("race/raw"));
     QVERIFY2(told[0].iteration > 60 && told[0].iteration < 85,
              qPrintable(QString::number(told[0].iteration)));
-    QVERIFY(told[0].problem.text.find("race/raw/gold") != std::string::npos);
+    QVERIFY(told[0].problem.text.starts_with("proxy rises, "));
+    QVERIFY(told[0].problem.text.find(" while gold falls, ") != std::string::npos);
   }
 
   void whatRisesOrWaversIsNoAlarm() {
