@@ -4,6 +4,7 @@
 #include <QLabel>
 #include <QMenu>
 #include <QStyle>
+#include <QStyledItemDelegate>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 #include <algorithm>
@@ -34,6 +35,24 @@ std::optional<QuickFix> converterFix(const Located& at, const std::string& port,
   }
   return std::nullopt;
 }
+
+/// Rows as high as their wrapped texts: a tree makes them one line high whatever it wraps.
+class WrappedText final : public QStyledItemDelegate {
+ public:
+  explicit WrappedText(QTreeWidget* list) : QStyledItemDelegate(list), list_(list) {}
+  QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const override {
+    const int margin = 2 * (list_->style()->pixelMetric(QStyle::PM_FocusFrameHMargin) + 1);
+    const int icon = index.column() == 0 ? list_->iconSize().width() + 24 : 0;
+    const int width = list_->columnWidth(index.column()) - 2 * margin - icon;
+    const QString text = index.data(Qt::DisplayRole).toString();
+    const QRect room(0, 0, std::max(width, 40), 10000);
+    const QRect taken = option.fontMetrics.boundingRect(room, Qt::TextWordWrap, text);
+    return QStyledItemDelegate::sizeHint(option, index).expandedTo({0, taken.height() + margin});
+  }
+
+ private:
+  QTreeWidget* list_;
+};
 
 }  // namespace
 
@@ -77,6 +96,7 @@ ProblemsPanel::ProblemsPanel(QWidget* parent)
   list_->setHeaderLabels({tr("Where"), tr("What is wrong"), tr("What to do")});
   list_->setRootIsDecorated(false);
   list_->setWordWrap(true);
+  list_->setItemDelegate(new WrappedText(list_));
   list_->setAlternatingRowColors(true);
   list_->setAccessibleName(tr("Problems"));
   list_->setContextMenuPolicy(Qt::CustomContextMenu);
@@ -88,6 +108,7 @@ ProblemsPanel::ProblemsPanel(QWidget* parent)
     Q_EMIT goTo(QString::fromStdString(problem.where.node),
                 QString::fromStdString(problem.where.port));
   });
+  connect(list_->header(), &QHeaderView::sectionResized, list_, &QTreeWidget::doItemsLayout);
   connect(list_, &QTreeWidget::itemActivated, list_, &QTreeWidget::itemClicked);
   connect(list_, &QTreeWidget::customContextMenuRequested, this, &ProblemsPanel::offerFix);
   rebuild();

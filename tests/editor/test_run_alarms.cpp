@@ -61,6 +61,22 @@ class TestRunAlarms : public QObject {
     QCOMPARE(panel.count(), 1);
   }
 
+  void long_texts_are_shown_whole() {
+    ProblemsPanel panel;
+    panel.resize(900, 300);
+    panel.setAlarms(
+        {alarm(3, "check", "absent-rewards", "short"),
+         alarm(3, "race", "overoptimisation",
+               std::string(60, 'a') + " " + std::string(60, 'b') + " " + std::string(60, 'c'))});
+    panel.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&panel));
+    const auto* list = panel.findChild<QTreeWidget*>();
+    const auto height = [&](int row) {
+      return list->visualItemRect(list->topLevelItem(row)).height();
+    };
+    QVERIFY(height(1) >= height(0) + 2 * list->fontMetrics().height());
+  }
+
   void problems_without_an_iteration_are_kept_apart() {
     ProblemsPanel panel;
     const Problem a{Severity::error, "unreadable", {"a.json", "", ""}, "no such file", "", {}};
