@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/core/real_numbers.h"
 #include "engine/core/step.h"
 
 namespace rewardloom {
@@ -113,9 +114,10 @@ Argument::Argument(LossNode* node, const char* name, const char* dims, const cha
   Declare::of(node).loss_arguments.push_back(
       {name, dims, doc, options.optional, options.differentiable});
 }
-void Argument::add_port(LossNode* node, const PortType& type, const char* name, const char* doc) {
+void Argument::add_port(LossNode* node, const PortType& type, const char* name, const char* dims,
+                        const char* doc) {
   node->ports_.emplace_back(
-      name, detail::add_input(node, type, name, doc, detail::plain_input(), {.optional = true}));
+      name, detail::add_input(node, type, name, doc, {.dims = dims}, {.optional = true}));
 }
 
 ParameterBase::ParameterBase(Node* node, const char* name, const char* doc,
@@ -199,7 +201,20 @@ void Node::configure(const Json& params) {
   }
 }
 
+namespace {
+
+/// Half precision overflows in sums over tokens, and its functions are missing on the CPU: losses
+/// are computed in single precision, and gradients come back in the argument's type.
+at::Tensor loss_number(std::string_view name, at::Tensor value) {
+  if (!value.defined()) return value;
+  if (value.scalar_type() == at::kHalf) return value.to(at::kFloat);
+  return is_real_argument(name) ? real_numbers(value, at::kFloat) : value;
+}
+
+}  // namespace
+
 void LossBatch::set(std::string name, at::Tensor value) {
+  value = loss_number(name, std::move(value));
   for (auto& [known, tensor] : values_) {
     if (known == name) {
       tensor = std::move(value);

@@ -480,12 +480,13 @@ struct Argument {
   template <class T>
   static Argument with_port(LossNode* node, const char* name, const char* dims, const char* doc,
                             const ArgumentOptions& options = {}) {
-    add_port(node, PortTraits<T>::type(), name, doc);
+    add_port(node, PortTraits<T>::type(), name, dims, doc);
     return Argument(node, name, dims, doc, options);
   }
 
  private:
-  static void add_port(LossNode* node, const PortType& type, const char* name, const char* doc);
+  static void add_port(LossNode* node, const PortType& type, const char* name, const char* dims,
+                       const char* doc);
 };
 
 }  // namespace rewardloom

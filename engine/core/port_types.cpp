@@ -1,5 +1,7 @@
 #include "engine/core/port_types.h"
 
+#include "engine/core/real_numbers.h"
+
 namespace rewardloom {
 
 at::Tensor Completions::mask() const {
@@ -10,7 +12,7 @@ at::Tensor Completions::lengths() const { return mask().sum(-1); }
 
 Rewards Rewards::of(const Completions& completions, at::Tensor total) {
   Rewards rewards;
-  rewards.total = std::move(total);
+  rewards.total = real_numbers(total, at::kFloat);
   rewards.group = completions.group;
   rewards.batch = completions.batch;
   return rewards;
@@ -22,7 +24,7 @@ void Metrics::add(std::string name, double value) {
 }
 
 Advantages::Advantages(at::Tensor values, const Rewards& from)
-    : advantages(std::move(values)), group(from.group), batch(from.batch) {}
+    : advantages(real_numbers(values, at::kFloat)), group(from.group), batch(from.batch) {}
 
 namespace {
 constexpr FieldOptions kMain{.main = true};

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "engine/core/real_numbers.h"
 #include "engine/core/step.h"
 #include "engine/run/evaluate_inputs.h"
 
@@ -15,7 +16,7 @@ namespace {
 /// What a single node sees of a run.
 class LoneContext final : public StepContext {
  public:
-  explicit LoneContext(std::string node) : node_(std::move(node)) {}
+  LoneContext(std::string node, bool skip_rows) : node_(std::move(node)), skip_rows_(skip_rows) {}
 
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<Problem> alarms;
@@ -49,16 +50,36 @@ class LoneContext final : public StepContext {
                    {}});
   }
   void fail_row(std::int64_t row, std::string_view reason) override {
-    throw Failure({Severity::error,
-                   "row-failed",
-                   {"", node_, ""},
-                   fmt::format("row {}: {}", row, reason),
-                   "",
-                   {}});
+    std::string text = fmt::format("row {}: {}", row, reason);
+    if (!skip_rows_) {
+      throw Failure({Severity::error,
+                     "row-failed",
+                     {"", node_, ""},
+                     std::move(text),
+                     "mend the row, or go on without such rows: on_error skip_row (--on-error "
+                     "skip_row; in a graph, the node's on_error)",
+                     {}});
+    }
+    failed_rows_.push_back(std::move(text));
+  }
+  /// Says which rows failed, where the node has not said so itself.
+  void report_failed_rows() {
+    const bool said = std::any_of(alarms.begin(), alarms.end(),
+                                  [](const Problem& p) { return p.code == "rows-failed"; });
+    if (failed_rows_.empty() || said) return;
+    constexpr std::size_t shown = 3;
+    std::string text = fmt::format("{} {} absent", failed_rows_.size(),
+                                   failed_rows_.size() == 1 ? "row is" : "rows are");
+    for (std::size_t i = 0; i < std::min(shown, failed_rows_.size()); ++i) {
+      text += "; " + failed_rows_[i];
+    }
+    alarm("rows-failed", text);
   }
 
  private:
   std::string node_;
+  bool skip_rows_;
+  std::vector<std::string> failed_rows_;
   std::map<std::string, StateHolder> states_;
 };
 
@@ -93,6 +114,7 @@ void fire(const Registry& registry, const Node& node, const Package& inputs,
                       static_cast<std::uint64_t>(options.iteration)};
   Step step(settings, context, edges, outputs, key, options.iteration);
   node.run(step);
+  for (Value& value : outputs) make_real(value, at::kDouble);
   for (std::size_t port = 0; port < outputs.size(); ++port) {
     add_output(out, declaration.outputs[port].name, outputs[port]);
   }
@@ -120,7 +142,7 @@ void stack_update(Package& all, const Package& update, std::int64_t index, std::
 EvaluateResult evaluate_node(const Registry& registry, const Node& node, const Package& inputs,
                              const EvaluateOptions& options) {
   const NodeDeclaration& declaration = node.declaration();
-  LoneContext context(declaration.id);
+  LoneContext context(declaration.id, options.skip_rows);
   const at::NoGradGuard no_gradients;
   EvaluateResult result;
   const std::vector<Package> updates = declaration.states.empty()
@@ -135,6 +157,7 @@ EvaluateResult evaluate_node(const Registry& registry, const Node& node, const P
     stack_update(result.outputs, outputs, static_cast<std::int64_t>(u),
                  static_cast<std::int64_t>(updates.size()));
   }
+  context.report_failed_rows();
   result.alarms = std::move(context.alarms);
   for (const auto& [name, value] : context.metrics) {
     if (result.outputs.tensors.contains(name) || result.outputs.meta.contains(name)) continue;
@@ -167,6 +190,26 @@ std::map<std::string, at::Tensor> all_tensors(const NodeDeclaration& node, const
   return given;
 }
 
+/// What whole numbers become beside floating-point ones: the widest of those, single precision at
+/// least.
+at::ScalarType common_real(const std::map<std::string, at::Tensor>& given) {
+  std::optional<at::ScalarType> widest;
+  for (const auto& [name, tensor] : given) {
+    if (!at::isFloatingType(tensor.scalar_type())) continue;
+    widest = at::promoteTypes(widest.value_or(at::kFloat), tensor.scalar_type());
+  }
+  return widest.value_or(at::kDouble);
+}
+
+void make_arguments_real(const LossNode& node, std::map<std::string, at::Tensor>& given) {
+  const at::ScalarType real = common_real(given);
+  for (const LossArgumentDeclaration& argument : node.arguments()) {
+    if (!argument.differentiable && !is_real_argument(argument.name)) continue;
+    const auto it = given.find(argument.name);
+    if (it != given.end()) it->second = real_numbers(it->second, real);
+  }
+}
+
 EvaluateResult evaluate_loss(const LossNode& node, const Package& inputs) {
   const NodeDeclaration& declaration = node.declaration();
   std::map<std::string, at::Tensor> given = all_tensors(declaration, inputs);
@@ -177,6 +220,8 @@ EvaluateResult evaluate_loss(const LossNode& node, const Package& inputs) {
   batch.total_weight = taken_scalar(given, "total_weight");
   std::vector<std::string> known{"total_tokens", "total_sequences", "total_pairs", "total_weight"};
   for (const LossArgumentDeclaration& argument : node.arguments()) known.push_back(argument.name);
+
+  make_arguments_real(node, given);
 
   const at::AutoGradMode gradients(true);
   std::vector<std::pair<std::string, at::Tensor>> leaves;

@@ -17,6 +17,9 @@ struct EvaluateOptions {
   std::int64_t iteration = 0;
   std::string
       file;  ///< what relative paths in parameters are relative to, besides the working directory
+  /// Rows that the node cannot score are absent, with the alarm rows-failed, as under a graph's
+  /// on_error skip_row; else the first of them is a Failure.
+  bool skip_rows = false;
 };
 
 struct EvaluateResult {
@@ -34,7 +37,9 @@ struct EvaluateResult {
 /// `kinds`, action where it is true, and for step rewards for `boundaries`. One tensor for a
 /// variadic port with a dimension too many is its edges; for a node with state it is the updates in
 /// order: the node fires once for each, and outputs are stacked. A loss takes its arguments by
-/// name, and the scalars total_tokens, total_sequences, total_pairs and total_weight. Failure
+/// name, and the scalars total_tokens, total_sequences, total_pairs and total_weight. Truths and
+/// whole numbers for what holds real numbers (rewards, log-probs) become double, for a loss the
+/// type of the real numbers beside them. Failure
 /// `unknown-input`, `ambiguous-input`, `missing-input`, `bad-shape`, and those of the node.
 EvaluateResult evaluate(const Registry& registry, std::string_view type, const Json& params,
                         const Package& inputs, const EvaluateOptions& options = {});

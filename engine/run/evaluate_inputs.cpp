@@ -11,6 +11,7 @@
 
 #include "engine/core/port_types.h"
 #include "engine/core/problem.h"
+#include "engine/core/real_numbers.h"
 
 namespace rewardloom {
 namespace {
@@ -311,6 +312,7 @@ class KeyResolver {
     for (auto& [index, package] : port.edges) {
       complete(port, package);
       try {
+        make_real(*port.type, package, at::kDouble);
         out.push_back(from_package(*port.type, package));
       } catch (const Failure& failure) {
         throw failure.at({"", node_.id, port.declaration->name});

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/core/estimate.h"
+#include "engine/core/real_numbers.h"
 #include "engine/core/registry.h"
 #include "engine/run/breakpoints.h"
 #include "engine/run/devices.h"
@@ -441,6 +442,7 @@ void PlanRuntime::run_node(NodeRuntime& node) {
   {
     const Running running{*node.watched};
     node.node->run(step);
+    for (Value& value : node.outputs) make_real(value, at::kFloat);
   }
   const std::int64_t taken = steady_nanoseconds() - begin;
   const double own_seconds = static_cast<double>(taken - (held_nanoseconds(node) - held)) * 1e-9;

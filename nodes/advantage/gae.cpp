@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/advantage/whiten.h"
 
 namespace rewardloom {
@@ -198,9 +199,14 @@ struct Gae final : Node {
     const EpisodePorts::Read read = episodes(step);
     const Values* const next = step[next_values];
     const ParallelCalls parallel = calls_of(step);
+    const at::Tensor after = next != nullptr ? next->values : at::Tensor();
     AdvantagesAndReturns out =
-        gae(read.episodes, step[values].values, next != nullptr ? next->values : at::Tensor(),
-            {gamma(), lambda(), mask_mode()}, parallel);
+        gae(read.episodes, step[values].values, after, {gamma(), lambda(), mask_mode()}, parallel);
+    const at::Tensor& in = read.episodes.mask;
+    require_finite_tokens(faults_of_rows(out.advantages, read.episodes),
+                          {{"rewards", read.episodes.rewards, in},
+                           {"values", step[values].values, in},
+                           {"next_values", after, in, ends_of(read.episodes)}});
     if (whitening() != GaeWhiten::none) {
       const at::Tensor& mask = read.episodes.mask;
       out.advantages = whiten(

@@ -120,8 +120,7 @@ struct GroupDecoupled final : Node {
   std::vector<double> weights_of(const Step& step) const {
     const Values* const given = step[weights];
     if (given == nullptr) return component_weights().value_or(std::vector<double>{});
-    const at::Tensor w = given->values.to(at::kCPU, at::kDouble).contiguous();
-    return {w.data_ptr<double>(), w.data_ptr<double>() + w.numel()};
+    return finite_rows(given->values, {}, "the weight");
   }
 
   at::Tensor of_matrix(const Step& step, Rewards& from) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/advantage/groups.h"
 #include "nodes/advantage/returns.h"
 #include "nodes/advantage/token_rows.h"
@@ -146,10 +147,11 @@ struct GroupReturns final : Node {
                 "connect step_index, or set baseline to whole");
     }
     const at::Tensor& group = r.group.defined() ? r.group : c.group;
-    step[advantages] =
-        advantages_of(group_returns(r.rewards, needed_mask(r.mask, &c), group,
-                                    steps != nullptr ? steps->values : at::Tensor(), baseline()),
-                      r);
+    const at::Tensor mask = needed_mask(r.mask, &c);
+    at::Tensor above = group_returns(r.rewards, mask, group,
+                                     steps != nullptr ? steps->values : at::Tensor(), baseline());
+    require_finite_tokens(above, {{"token_rewards", r.rewards, mask}});
+    step[advantages] = advantages_of(std::move(above), r);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/advantage/group.h"
 #include "nodes/advantage/groups.h"
 #include "nodes/advantage/whiten.h"
@@ -270,11 +271,14 @@ struct MultiSource final : Node {
                              : p.group.defined() ? p.group
                              : c != nullptr      ? c->group
                                                  : at::Tensor();
-    const AdvantagesAndReturns out =
-        multi_source({p.rewards, o.total, group, o.absent, needed_mask(p.mask, c)},
-                     {gamma_process(), gamma_outcome(), normalise(), whitening(), weight_process(),
-                      weight_outcome()},
-                     calls_of(step));
+    const MultiSourceInputs in{p.rewards, o.total, group, o.absent, needed_mask(p.mask, c)};
+    const AdvantagesAndReturns out = multi_source(in,
+                                                  {gamma_process(), gamma_outcome(), normalise(),
+                                                   whitening(), weight_process(), weight_outcome()},
+                                                  calls_of(step));
+    if (p.rewards.numel() > 0) {
+      require_finite_tokens(out.returns, {{"process_rewards", p.rewards, scored_tokens(in)}});
+    }
     step[advantages] = Advantages{out.advantages, o};
     step[returns] = Returns{out.returns, o.batch};
   }

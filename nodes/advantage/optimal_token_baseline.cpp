@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/advantage/groups.h"
 #include "nodes/reward/rows.h"
 
@@ -303,10 +304,15 @@ struct OptimalTokenBaseline final : Node {
     TokenRewards from = r;
     if (!from.group.defined() && c != nullptr) from.group = c->group;
     const at::Tensor own = r.mask.defined() ? r.mask : p.mask;
+    const TokenBaselineInputs in{
+        r.rewards,   needed_mask(own, c),         from.group,
+        p.log_probs, step[sum_pi_squared].values, w != nullptr ? w->values : at::Tensor()};
     const AdvantagesAndReturns out = token_baseline_advantages(
-        {r.rewards, needed_mask(own, c), from.group, p.log_probs, step[sum_pi_squared].values,
-         w != nullptr ? w->values : at::Tensor()},
-        {multi_turn(), zero_tail(), epsilon(), singleton()}, calls_of(step));
+        in, {multi_turn(), zero_tail(), epsilon(), singleton()}, calls_of(step));
+    require_finite_tokens(out.advantages, {{"rewards", in.rewards, in.mask},
+                                           {"log_probs", in.log_probs, in.mask},
+                                           {"sum_pi_squared", in.sum_pi_squared, in.mask},
+                                           {"weights", in.weights, in.mask}});
     step[advantages] = advantages_of(out.advantages, from);
     step[returns] = Returns{out.returns, r.batch};
   }

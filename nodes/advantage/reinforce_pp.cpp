@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/advantage/whiten.h"
 #include "nodes/reward/rows.h"
 
@@ -71,8 +72,10 @@ struct ReinforcePp final : Node {
     if (c != nullptr) {
       require_same_rows("rewards", r.rewards.size(0), r.batch, "completions", c->rows(), c->batch);
     }
+    const at::Tensor mask = needed_mask(r.mask, c);
     const AdvantagesAndReturns out =
-        reinforce_pp(r.rewards, needed_mask(r.mask, c), gamma(), whitening(), calls_of(step));
+        reinforce_pp(r.rewards, mask, gamma(), whitening(), calls_of(step));
+    require_finite_tokens(row_starts(out.returns, mask), {{"rewards", r.rewards, mask}});
     step[advantages] = advantages_of(out.advantages, r);
     step[returns] = Returns{out.returns, r.batch};
   }

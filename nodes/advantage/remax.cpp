@@ -6,6 +6,8 @@
 #include <unordered_map>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
+#include "nodes/advantage/groups.h"
 #include "nodes/reward/rows.h"
 
 namespace rewardloom {
@@ -127,6 +129,8 @@ struct Remax final : Node {
     };
     const at::Tensor mask = needed_mask(r.mask, c);
     AdvantagesAndReturns out = remax(r.rewards, mask, per_row(b.total), calls_of(step));
+    require_finite_tokens(row_starts(out.returns, mask), {{"rewards", r.rewards, mask}});
+    finite_rows(b.total, b.absent, "the baseline");
     if (b.absent.defined()) {
       out.advantages = out.advantages.masked_fill(per_row(b.absent).unsqueeze(1), 0);
     }

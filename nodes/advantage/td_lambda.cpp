@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 
 namespace rewardloom {
 namespace {
@@ -101,9 +102,12 @@ struct TdLambda final : Node {
 
   void run(Step& step) const override {
     const EpisodePorts::Read read = episodes(step);
-    step[returns] = Returns{
-        td_lambda(read.episodes, step[next_values].values, {gamma(), lambda()}, calls_of(step)),
-        read.from.batch};
+    const Episodes& e = read.episodes;
+    const at::Tensor& next = step[next_values].values;
+    at::Tensor targets = td_lambda(e, next, {gamma(), lambda()}, calls_of(step));
+    require_finite_tokens(faults_of_rows(targets, e), {{"rewards", e.rewards, e.mask},
+                                                       {"next_values", next, e.mask, ends_of(e)}});
+    step[returns] = Returns{std::move(targets), read.from.batch};
   }
 };
 

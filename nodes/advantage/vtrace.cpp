@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/reward/rows.h"
 
 namespace rewardloom {
@@ -172,6 +173,12 @@ struct Vtrace final : Node {
     const VtraceResult out = vtrace(
         e, {current.log_probs, acted.log_probs, step[values].values, step[next_values].values},
         {gamma(), rho_clip(), c_clip()}, calls_of(step));
+    require_finite_tokens(faults_of_rows(out.targets, e),
+                          {{"rewards", e.rewards, e.mask},
+                           {"values", step[values].values, e.mask},
+                           {"next_values", step[next_values].values, e.mask, ends_of(e)},
+                           {"log_probs", current.log_probs, e.mask},
+                           {"behavior_log_probs", acted.log_probs, e.mask}});
     step[advantages] = advantages_of(out.advantages, read.from);
     step[targets] = Returns{out.targets, read.from.batch};
   }

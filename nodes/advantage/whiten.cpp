@@ -9,6 +9,7 @@
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
+#include "nodes/advantage/finite_tokens.h"
 
 namespace rewardloom {
 namespace {
@@ -258,6 +259,7 @@ struct Whiten final : Node {
     Advantages out = x;
     out.advantages = whiten(x.advantages, mask,
                             {variance(), epsilon(), epsilon_mode(), shift_mean()}, calls_of(step));
+    require_finite_tokens(row_starts(out.advantages, mask), {{"values", x.advantages, mask}});
     step[whitened] = std::move(out);
   }
 };

@@ -1,6 +1,9 @@
 #include "nodes/loss/attribute_regression.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
+
+#include <cmath>
 
 #include "engine/core/registry.h"
 #include "nodes/loss/row_pass.h"
@@ -8,6 +11,22 @@
 
 namespace rewardloom {
 namespace {
+
+/// A missing label is mask_value; one that is no number would be the whole loss.
+void require_finite(const at::Tensor& labels) {
+  if (std::isfinite(labels.sum().item<double>())) return;
+  const at::Tensor bad = labels.isfinite().logical_not().nonzero();
+  if (bad.size(0) == 0) return;
+  const std::int64_t row = bad[0][0].item<std::int64_t>();
+  const std::int64_t attribute = bad[0][1].item<std::int64_t>();
+  throw Failure({Severity::error,
+                 "not-finite",
+                 {"", "", "labels"},
+                 fmt::format("the label of row {} for attribute {} is {}", row, attribute,
+                             labels[row][attribute].item<double>()),
+                 "give mask_value where a rating is missing",
+                 {}});
+}
 
 /// What all labels that are there add up to.
 struct Sums {
@@ -55,6 +74,7 @@ LossResult attribute_regression_loss(const LossBatch& batch, double mask_value) 
   const at::Tensor labels = argument_like(batch, "labels", predictions, "predictions")
                                 .detach()
                                 .to(predictions.scalar_type());
+  require_finite(labels);
   if (!batch.total_weight) {
     require_whole_step(batch.total_sequences, static_cast<double>(labels.size(0)),
                        "divides by the labels of all rows of a step");

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
@@ -10,9 +11,25 @@
 namespace rewardloom {
 namespace {
 
+/// There is no geometric mean of numbers below 0.
+void require_weights(const at::Tensor& weights) {
+  const at::Tensor bad = weights.ge(0).logical_not().nonzero();
+  if (bad.size(0) == 0) return;
+  const std::int64_t row = bad[0][0].item<std::int64_t>();
+  const std::int64_t token = bad[0][1].item<std::int64_t>();
+  throw Failure({Severity::error,
+                 "bad-weights",
+                 {"", "", "weights"},
+                 fmt::format("the weight of row {} at token {} is {}", row, token,
+                             weights[row][token].item<double>()),
+                 "give importance weights of 0 or more, e.g. those of correction.importance",
+                 {}});
+}
+
 /// Geometric mean of the row's weights [N]; 1 for a row without tokens.
 at::Tensor row_weights(const LossBatch& batch, const PolicyRows& rows) {
   const at::Tensor weights = masked_argument(batch, "weights", rows.mask).detach();
+  require_weights(weights);
   const at::Tensor logs = at::where(rows.mask, (weights + 1e-10).log(), at::zeros_like(weights));
   return (logs.sum(-1) / rows.lengths()).exp();
 }

@@ -35,7 +35,8 @@ at::Tensor box_overlap(const at::Tensor& boxes, const at::Tensor& reference,
   const at::Tensor shared = size.clamp_min(0).prod(1);
   const at::Tensor joined = area(a) + area(b) - shared;
   const at::Tensor ratio = at::where(joined > 0, shared / joined, at::zeros({}, joined.options()));
-  return ratio.to(boxes.scalar_type());
+  // Boxes in whole pixels overlap by a fraction.
+  return at::isFloatingType(boxes.scalar_type()) ? ratio.to(boxes.scalar_type()) : ratio;
 }
 
 struct Iou final : Node {

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/finite_tokens.h"
 #include "nodes/loss/aggregate.h"
 #include "nodes/loss/kl.h"
 #include "nodes/reward/rows.h"
@@ -69,6 +70,11 @@ struct KlPenalty final : Node {
     const at::Tensor outcome = outcome_of(step, mask, result);
     result.rewards = at::where(mask, outcome - weight * kl, zero.to(outcome.scalar_type()));
     result.mask = mask;
+    require_finite_tokens(
+        result.rewards,
+        {{step[log_probs] != nullptr ? "log_probs" : "completions", current.log_probs, mask},
+         {"ref_log_probs", reference.log_probs, mask},
+         {step[token_rewards] != nullptr ? "token_rewards" : "rewards", outcome, mask}});
     step.metric("kl", masked_mean(kl, mask).item<double>());
     step.metric("kl_row", kl.sum(-1).mean().item<double>());
     step.metric("coefficient", weight);

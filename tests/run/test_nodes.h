@@ -244,8 +244,9 @@ class Ear final : public RunListener {
 
 /// A graph text, compiled, with everything that a runtime needs.
 struct Bench {
-  explicit Bench(const std::string& text, WatchdogOptions watch = {})
-      : registry(test_registry()), environment{registry, states, streams} {
+  explicit Bench(const std::string& text, WatchdogOptions watch = {},
+                 Registry nodes = test_registry())
+      : registry(std::move(nodes)), environment{registry, states, streams} {
     const Document document = Document::parse(text, "test.json");
     plan = compile(document, registry.catalogue());
     environment.listener = &ear;
