@@ -1,4 +1,5 @@
-// Checks of where rewards come from: the model that scored them, and noise put on them.
+// Checks of where rewards come from: the model that scored them, the prompts that were answered,
+// and noise put on them.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -82,6 +83,14 @@ class ScorerFinder {
   std::vector<Scorer> scorers_;
 };
 
+/// The port of that name, or nothing.
+std::optional<std::size_t> port_called(const FlatNode& node, const std::string& name) {
+  for (std::size_t p = 0; p < node.inputs->size(); ++p) {
+    if ((*node.inputs)[p].name == name) return p;
+  }
+  return std::nullopt;
+}
+
 std::string names_of(const CheckedGraph& checked, const Scorer& scorer) {
   std::vector<std::string> names;
   for (const int handle : scorer.handles) names.push_back(checked.flow.handles[at(handle)].name);
@@ -90,11 +99,9 @@ std::string names_of(const CheckedGraph& checked, const Scorer& scorer) {
 
 void check_scorer(const CheckedGraph& checked, const ScorerFinder& scorers, const FlatNode& node,
                   std::size_t port, const std::string& other) {
-  const auto match = std::find_if(node.inputs->begin(), node.inputs->end(),
-                                  [&](const PortDeclaration& p) { return p.name == other; });
-  if (match == node.inputs->end()) return;
-  const auto there = static_cast<std::size_t>(match - node.inputs->begin());
-  const Scorer own = scorers.of(node, port), wanted = scorers.of(node, there);
+  const auto there = port_called(node, other);
+  if (!there) return;
+  const Scorer own = scorers.of(node, port), wanted = scorers.of(node, *there);
   if (own.handles.empty() || wanted.handles.empty() || own.handles == wanted.handles) return;
   const std::string& name = (*node.inputs)[port].name;
   checked.report(
@@ -104,6 +111,86 @@ void check_scorer(const CheckedGraph& checked, const ScorerFinder& scorers, cons
                   name, names_of(checked, own), checked.graph.slot_name(own.origin), other,
                   names_of(checked, wanted), checked.graph.slot_name(wanted.origin)),
       fmt::format("score both with {}", names_of(checked, wanted)));
+}
+
+// ---- prompts ----
+
+/// Outputs that give prompts which no other prompts went into, and for every slot the one that its
+/// rows answer. -1: none, several, or not known.
+class PromptFinder {
+ public:
+  explicit PromptFinder(const CheckedGraph& checked)
+      : graph_(checked.graph), prompts_(checked.graph.slots.size(), -1) {
+    for (const int id : checked.flow.order) visit(graph_.nodes[at(id)]);
+  }
+
+  /// Of everything on a port.
+  int of(const FlatNode& node, std::size_t port) const {
+    int found = -1;
+    for (const FlatEdge& edge : node.edges[port]) {
+      if (edge.slot < 0 || !agrees(prompts_[at(edge.slot)], found)) return -1;
+    }
+    return found;
+  }
+
+ private:
+  static bool agrees(int slot, int& found) {
+    if (slot < 0 || (found >= 0 && found != slot)) return false;
+    found = slot;
+    return true;
+  }
+
+  void visit(const FlatNode& node) {
+    if (node.type == nullptr) return;
+    const int passed = passed_on(node);
+    for (std::size_t o = 0; o < node.outputs->size(); ++o) {
+      const int slot = node.slot(o);
+      const auto& aliases = graph_.slots[at(slot)].aliases;
+      if (!aliases.empty()) {
+        prompts_[at(slot)] = prompts_[at(aliases.front())];
+      } else if (!graph_.is_handle(slot) && !node.container()) {
+        const bool source = passed == kNone && (*node.outputs)[o].type == "Prompts";
+        prompts_[at(slot)] = source ? slot : std::max(passed, -1);
+      }
+    }
+  }
+
+  /// What the node's inputs answer: kNone where it has none but handles and data sets.
+  int passed_on(const FlatNode& node) const {
+    int found = -1;
+    bool any = false;
+    for (const auto& edges : node.edges) {
+      for (const FlatEdge& edge : edges) {
+        if (edge.slot < 0) return -1;
+        if (graph_.is_handle(edge.slot) || edge.type == "Dataset") continue;
+        any = true;
+        const int here = prompts_[at(edge.slot)];
+        if (here >= 0 && !agrees(here, found)) return -1;
+      }
+    }
+    return any ? found : kNone;
+  }
+
+  static constexpr int kNone = -2;
+  const FlatGraph& graph_;
+  std::vector<int> prompts_;
+};
+
+void check_prompts(const CheckedGraph& checked, const PromptFinder& prompts, const FlatNode& node,
+                   std::size_t port, const std::string& other) {
+  const auto there = port_called(node, other);
+  if (!there) return;
+  const int own = prompts.of(node, port), wanted = prompts.of(node, *there);
+  if (own < 0 || wanted < 0) return;
+  // Two outputs of one node may be two forms of the same rows.
+  if (checked.graph.slots[at(own)].node == checked.graph.slots[at(wanted)].node) return;
+  const std::string& name = (*node.inputs)[port].name;
+  checked.report(
+      node, name, "other-prompts",
+      fmt::format("{} belongs to answers to {}, but {} to answers to {}: group ids count "
+                  "the prompts of each apart, so equal ids would be other prompts",
+                  name, checked.graph.slot_name(own), other, checked.graph.slot_name(wanted)),
+      fmt::format("sample both from {}", checked.graph.slot_name(wanted)));
 }
 
 // ---- noise ----
@@ -183,12 +270,15 @@ class NoiseCheck {
 
 void check_rewards(const CheckedGraph& checked) {
   const ScorerFinder scorers(checked);
+  const PromptFinder prompts(checked);
   for (const FlatNode& node : checked.graph.nodes) {
     if (node.type == nullptr) continue;
     for (std::size_t p = 0; p < node.edges.size(); ++p) {
       const Json& needs = (*node.inputs)[p].needs;
       const auto need = needs.find(kScorerNeed);
       if (need != needs.end()) check_scorer(checked, scorers, node, p, *need);
+      const auto same = needs.find(kPromptsNeed);
+      if (same != needs.end()) check_prompts(checked, prompts, node, p, *same);
     }
   }
   NoiseCheck(checked).run();

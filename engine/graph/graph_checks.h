@@ -33,9 +33,12 @@ void check_scales(const CheckedGraph& checked);
 /// An input's need {kScorerNeed: INPUT}: its rewards must be of the reward model that scored those
 /// of that other input of the node.
 inline constexpr const char* kScorerNeed = "scorer_of";
+/// An input's need {kPromptsNeed: INPUT}: its rows must answer the prompts that those of that other
+/// input of the node answer.
+inline constexpr const char* kPromptsNeed = "prompts_of";
 /// The fact of an output that puts noise on rewards.
 inline constexpr const char* kNoisyFact = "noisy";
-/// other-reward-model and noisy-evaluation.
+/// other-reward-model, other-prompts and noisy-evaluation.
 void check_rewards(const CheckedGraph& checked);
 /// gold-to-loss: what is for measuring only reaches an optimizer.
 void check_gold(const CheckedGraph& checked);

@@ -1,8 +1,10 @@
 #include "nodes/control/adaptive_kl.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/core/registry.h"
 #include "engine/core/step.h"
@@ -49,12 +51,20 @@ struct AdaptiveKl final : Node {
                   {{"log_probs", {{"connected", true}}}, {"ref_log_probs", {{"connected", true}}}},
                   "there is no KL to steer by",
                   "connect kl, or log_probs and ref_log_probs"}};
+  Rule steady{
+      this,
+      {Json::object(),
+       {{"steps", {{"max", "$horizon"}}}},
+       "steps is above horizon, so one update could change the value by more than the fifth "
+       "that it is clipped to, and from 5 times horizon on make it 0 or negative",
+       "set horizon to many times steps, e.g. 10000 to 256"}};
   TraitsMember traits{this, {.effect = true}};
   Synonyms words{this, {"KL controller", "beta", "proportional"}};
   Doc doc{this,
           "value *= 1 + clip(kl / target - 1, +-0.2) * steps / horizon, once per measured KL. From "
           "log-probs the KL is the mean over rows of the sum over action tokens of log_probs - "
-          "ref_log_probs. The value is checkpointed. Connect current to "
+          "ref_log_probs. Where no KL was measured (no rows), or one that is no number, the value "
+          "stays as it is, with the alarm no-kl. The value is checkpointed. Connect current to "
           "reward.kl_penalty.controller."};
 
   void run(Step& step) const override {
@@ -62,10 +72,24 @@ struct AdaptiveKl final : Node {
     if (!now.begun) now = {initial(), true};
     step[current] = Scalar{now.value};
     step.metric("coefficient_used", now.value);
+    const std::vector<double> measured = measured_kls(step);
     std::vector<double> after;
-    for (const double measured : measured_kls(step)) {
-      now.value = adapted_coefficient(now.value, measured, {target(), horizon(), steps()});
+    std::size_t unknown = 0;
+    for (const double kl_now : measured) {
+      const bool known = std::isfinite(kl_now);
+      if (known) now.value = adapted_coefficient(now.value, kl_now, {target(), horizon(), steps()});
+      unknown += known ? 0 : 1;
       after.push_back(now.value);
+    }
+    if (unknown > 0 || measured.empty()) {
+      const std::string what = measured.empty()
+                                   ? "no KL was measured"
+                                   : fmt::format(
+                                         "{} of {} measured KLs are no numbers (there are no rows, "
+                                         "or log-probs that are not finite)",
+                                         unknown, measured.size());
+      step.alarm("no-kl", fmt::format("{}: the coefficient stays as it is there, and is {:g} now",
+                                      what, now.value));
     }
     Values out;
     out.values = at::tensor(at::ArrayRef<double>(after), at::dtype(at::kDouble));

@@ -139,12 +139,14 @@ struct ClipCov final : LossNode {
   Param<double> cov_high{this, "cov_high", 5.0, "dropped tokens have a covariance below this"};
   AggregateParams aggregate{this};
   Synonyms words{this, {"Clip-Cov", "entropy collapse", "exploration", "clip"}};
-  Doc doc{this,
-          "cov = (A - mean A) (log_probs - mean log_probs) per action token, means over the step\n"
-          "The token loss is that of the clipped policy gradient, but 0 for tokens that are not "
-          "clipped and have cov_low < cov < cov_high: at most ratio * tokens of them, chosen by a "
-          "hash of their own numbers.\n"
-          "The means are over the whole step: it must be one micro-batch."};
+  Doc doc{
+      this,
+      "cov = (A - mean A) (log_probs - mean log_probs) per action token, means over the step\n"
+      "The token loss is that of the clipped policy gradient, but 0 for tokens that are not "
+      "clipped and have cov_low < cov < cov_high: at most ratio * tokens of them, chosen by a "
+      "hash of their own numbers.\n"
+      "clip_fraction: share of tokens so dropped; approx_kl: mean of old_log_probs - log_probs. "
+      "The means are over the whole step: it must be one micro-batch."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return clip_cov_loss(batch, {low(), high(), ratio(), cov_low(), cov_high(), aggregate()});

@@ -105,11 +105,14 @@ struct DiscriminatorLoss final : LossNode {
                             "pair_cross_entropy: factor of the cosines",
                             {.min = 0, .exclusive_min = true}};
   Synonyms words{this, {"GAN", "Adv-GRPO", "adversarial", "PickScore", "hinge"}};
-  Doc doc{this,
-          "hinge: loss = (mean max(0, 1 - real) + mean max(0, 1 + fake)) / 2, + patch_weight * the "
-          "same over patches; bce: (mean -log sigmoid(real) + mean -log sigmoid(-fake)) / 2; "
-          "pair_cross_entropy: mean of -log sigmoid(logit_scale text . (real - fake)).\n"
-          "accuracy: share of images (or pairs) on the right side."};
+  Doc doc{
+      this,
+      "hinge: loss = (mean max(0, 1 - real) + mean max(0, 1 + fake)) / 2, + patch_weight * the "
+      "same over patches; bce: (mean -log sigmoid(real) + mean -log sigmoid(-fake)) / 2; "
+      "pair_cross_entropy: mean of -log sigmoid(logit_scale text . (real - fake)). There are as "
+      "many real as generated images: a step is cut into micro-batches by rows that hold one of "
+      "each.\n"
+      "accuracy: share of images (or pairs) on the right side."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return discriminator_loss(batch, {kind(), patch_weight(), logit_scale()});

@@ -83,17 +83,29 @@ struct Dpo final : LossNode {
                     {{"label_smoothing", {{"max", 0.499999}}}},
                     "robust with label_smoothing 0.5 divides by 0",
                     "set label_smoothing below 0.5"}};
+  Rule raw_ratios{
+      this,
+      {{{"variant", {"apo_zero", "aot", "aot_unpaired"}}},
+       {{"divergence", "reverse_kl"}},
+       "this variant is a loss on the log-ratios themselves, as TRL computes it: another "
+       "divergence would have no effect",
+       "set divergence to reverse_kl, or take a variant on scores"}};
   Synonyms words{this,
                  {"DPO", "IPO", "SLiC", "EXO", "NCA", "SPPO", "AOT", "APO", "DiscoPOP",
                   "preference optimisation"}};
-  Doc doc{this,
-          "x = log_probs - ref_log_probs of chosen and rejected [N], s = score(x) by `divergence`, "
-          "d = s_chosen - s_rejected; sigmoid: pair loss = -log sigmoid(beta d); loss = mean over "
-          "the step's pairs.\n"
-          "losses [N]: per pair; chosen_rewards, rejected_rewards [N]: beta x; accuracy: share of "
-          "pairs with the higher reward for chosen; margin: mean gap of rewards.\n"
-          "aot, aot_unpaired and bco_delta batch_mean look at all pairs: the step must be one "
-          "micro-batch."};
+  Doc doc{
+      this,
+      "x = log_probs - ref_log_probs of chosen and rejected [N], s = score(x) by `divergence`, "
+      "d = s_chosen - s_rejected; sigmoid: pair loss = -log sigmoid(beta d); loss = mean over "
+      "the step's pairs.\n"
+      "As in TRL, apo_zero, aot and aot_unpaired are losses on x, whatever `divergence` is, and "
+      "apo_down = sigmoid(beta x_chosen) + 1 - sigmoid(beta d) takes scores in d alone. bco_delta "
+      "batch_mean subtracts the mean of beta s over both sides of the step's pairs, with "
+      "reverse_kl the mean reward.\n"
+      "losses [N]: per pair; chosen_rewards, rejected_rewards [N]: beta x; accuracy: share of "
+      "pairs with the higher reward for chosen; margin: mean gap of rewards.\n"
+      "aot, aot_unpaired and bco_delta batch_mean look at all pairs: the step must be one "
+      "micro-batch."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return dpo_loss(batch, {variant(), beta(), label_smoothing(), divergence(), alpha(),

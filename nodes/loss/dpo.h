@@ -60,7 +60,7 @@ enum class BcoDelta { none, batch_mean };
 constexpr auto choices(BcoDelta) {
   return std::to_array<Choice<BcoDelta>>({
       {BcoDelta::none, "none", "nothing is subtracted (TRL 1.x)"},
-      {BcoDelta::batch_mean, "batch_mean", "the mean reward of the step is subtracted"},
+      {BcoDelta::batch_mean, "batch_mean", "the mean of beta score over the step is subtracted"},
   });
 }
 

@@ -23,9 +23,10 @@ struct GroupRankingOptions {
 
 /// Group-level preference optimisation (GDRO, arXiv:2601.02036). scores, rewards [N], group [N]
 /// int64
-/// -> loss [] (mean over groups); accuracy [] (share of groups whose best reward has the best
-/// score). A part of a step must hold whole groups and needs total_weight, the step's number of
-/// groups; else Failure `not-separable`.
+/// -> loss [] (mean over groups); accuracy [] (share of groups in which a row of the best reward
+/// has the best score). Rows of equal reward: Efron's rule (J. Am. Stat. Assoc. 72, 1977); of d of
+/// them, the l-th tail that begins among them holds (d - l) / d of each. A part of a step must hold
+/// whole groups and needs total_weight, the step's number of groups; else Failure `not-separable`.
 LossResult group_ranking_loss(const LossBatch& batch, const GroupRankingOptions& options);
 
 }  // namespace rewardloom

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "engine/core/registry.h"
@@ -30,6 +31,25 @@ PassSums orpo_rows(const PassPlaces& places) {
 
 }  // namespace
 
+namespace {
+
+constexpr double kRounding = 1e-3;  ///< so far above 0 a log-prob may be rounded
+
+void require_log_probs(const char* name, const at::Tensor& mean) {
+  const at::Tensor rows = mean.detach();
+  if (rows.numel() == 0 || !(rows.max().item().toDouble() > kRounding)) return;
+  const auto row = rows.argmax().item<std::int64_t>();
+  throw Failure(
+      "no-log-prob",
+      fmt::format("row {} of {} has a mean log-prob of {:g}, a probability above 1, which "
+                  "has no odds",
+                  row, name, rows[row].item().toDouble()),
+      "hand in log-probs, which are not above 0: averaged over completion tokens, or their "
+      "sums with lengths");
+}
+
+}  // namespace
+
 std::pair<at::Tensor, at::Tensor> pair_log_probs(const LossBatch& batch, bool averages) {
   at::Tensor chosen = row_argument(batch, "chosen_log_probs");
   at::Tensor rejected = argument_like(batch, "rejected_log_probs", chosen, "chosen_log_probs");
@@ -42,6 +62,8 @@ std::pair<at::Tensor, at::Tensor> pair_log_probs(const LossBatch& batch, bool av
 
 LossResult orpo_loss(const LossBatch& batch, double coefficient) {
   const auto [chosen, rejected] = pair_log_probs(batch, true);
+  require_log_probs("chosen_log_probs", chosen);
+  require_log_probs("rejected_log_probs", rejected);
   if (fits_row_pass({chosen, rejected})) {
     LossPass pass({chosen, rejected}, {}, {.trained = 2, .logged = 1});
     pass.set(orpo_rows(pass.places()));
@@ -75,7 +97,7 @@ struct Orpo final : LossNode {
       "log sigmoid(log odds of chosen - log odds of rejected) [N]; loss = mean over the step's "
       "pairs.\n"
       "The supervised term is not in it: connect loss.nll on the chosen answers beside it.\n"
-      "log_odds [N]: the difference; accuracy: share above 0."};
+      "A log p above 0 is refused; 0, a probability that was rounded to 1, counts as the next lower number. log_odds [N]: the difference; accuracy: share above 0."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return orpo_loss(batch, coefficient());

@@ -75,7 +75,8 @@ struct TokenGuidedDpo final : LossNode {
       "r = beta (guide - ref) per token; a token's log-ratio counts 1 + alpha r times in chosen "
       "and 1 - alpha r times in rejected answers; pair loss = -log sigmoid(beta times the "
       "difference of their sums) [N]; loss = mean over the step's pairs.\n"
-      "The guide is a policy trained by DPO. alpha |r| should stay below 1."};
+      "losses [N]: per pair; accuracy: share of pairs with the larger sum for chosen. The guide is a "
+      "policy trained by DPO. alpha |r| should stay below 1."};
 
   LossResult evaluate(const LossBatch& batch) const override {
     return token_guided_dpo_loss(batch, {beta(), alpha()});

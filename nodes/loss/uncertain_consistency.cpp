@@ -143,7 +143,9 @@ struct UncertainConsistency final : LossNode {
   Doc doc{this,
           "U = u_scale * KL(second || first) per pixel [N,H,W]; loss = base_loss + ramp * "
           "grad_scale * mean(cross-entropy * exp(-U)) + mean(U), over rows with t_min <= timestep "
-          "<= t_max; exp(-U) has gradient.\n"
+          "<= t_max; exp(-U) has gradient. Both means are taken per row, then over those rows: the "
+          "cross-entropy's over the row's pixels that are not labelled `ignore` (0 where there are "
+          "none), U's over all its pixels.\n"
           "consistency, uncertainty: the two means. Micro-batches need total_weight, the number of "
           "the step's rows that count, and the share of base_loss that is theirs."};
 

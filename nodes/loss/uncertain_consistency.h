@@ -19,9 +19,9 @@ struct UncertainConsistencyOptions {
 /// Ctrl-U (segmentation form): U = u_scale KL(second || first) per pixel, also with gradient.
 /// logits, second_logits [N,K,H,W], labels [N,H,W] int64, timesteps [N] int64, base_loss [] or none
 /// -> loss [] = base_loss + min(1, step / ramp_steps) grad_scale * mean over rows of the mean over
-/// labelled pixels of cross-entropy * exp(-U) + mean U, both over rows with t_min <= timestep <=
-/// t_max; consistency, uncertainty []. A part of a step needs total_weight, the number of the
-/// step's rows within those bounds; else Failure `not-separable`.
+/// labelled pixels of cross-entropy * exp(-U) + the same of U over all pixels, both over rows with
+/// t_min <= timestep <= t_max; consistency, uncertainty []. A part of a step needs total_weight,
+/// the number of the step's rows within those bounds; else Failure `not-separable`.
 LossResult uncertain_consistency_loss(const LossBatch& batch,
                                       const UncertainConsistencyOptions& options);
 

@@ -14,11 +14,15 @@ struct OffPolicy final : Node {
   Output<Metrics> metrics{this, "metrics", "how far trainer and sampler are apart"};
   TraitsMember traits{this, {.effect = true, .evaluates = true}};
   Synonyms words{this, {"mismatch", "perplexity gap", "chi-squared", "staleness"}};
-  Doc doc{this,
-          "x = log_probs - behavior_log_probs over action tokens. kl = mean(-x), k3_kl = "
-          "mean(exp(x) - 1 - x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums "
-          "(log-ratios within +-20); perplexities are means over rows with tokens of exp(-mean "
-          "log-prob)."};
+  Doc doc{
+      this,
+      "x = log_probs - behavior_log_probs over action tokens. kl = mean(-x), k3_kl = "
+      "mean(exp(x) - 1 - x), chi2_token = mean(exp(2x)) - 1, chi2_seq the same of row sums "
+      "(log-ratios within +-20); over rows with tokens, l = -mean log-prob: training_log_ppl and "
+      "rollout_log_ppl are the means of the trainer's and the sampler's l, training_ppl and "
+      "rollout_ppl those of exp(l); log_ppl_diff, log_ppl_abs_diff, log_ppl_diff_max and "
+      "log_ppl_diff_min are the mean, the mean size and the extremes of l_trainer - l_sampler, "
+      "ppl_ratio the mean of its exp."};
 
   void run(Step& step) const override {
     const LogRatio x(step[log_probs], step[behavior], step[completions]);

@@ -31,8 +31,7 @@ double raw_aggregate(std::span<const double> scores, StepFunc func) {
       return std::exp(mean_of(scores, [](double p) { return std::log(p); }));
     case StepFunc::mean_logit:
       return 1 / (1 + std::exp(-mean_of(scores, [](double p) { return std::log(p / (1 - p)); })));
-    case StepFunc::mean_odd:
-      return std::max(0.0, mean_of(scores, [](double p) { return p / (1 - p); }));
+    case StepFunc::mean_odd: return mean_of(scores, [](double p) { return p / (1 - p); });
     case StepFunc::last: return scores.back();
     case StepFunc::mean: break;
   }
@@ -47,15 +46,31 @@ bool vanishes(std::span<const double> scores, double product) {
          std::all_of(scores.begin(), scores.end(), [](double p) { return p > 0; });
 }
 
+/// Whether the aggregate is one of probabilities with a logit, or odds, that are finite.
+bool fits(double p, StepFunc func) {
+  switch (func) {
+    case StepFunc::mean_logit: return p > 0 && p < 1;
+    case StepFunc::mean_odd: return p >= 0 && p < 1;
+    case StepFunc::geometric_mean: return p >= 0;
+    default: return std::isfinite(p);
+  }
+}
+
+bool takes_odds(StepFunc func) {
+  return func == StepFunc::mean_logit || func == StepFunc::mean_odd;
+}
+
+bool multiplies(StepFunc func) {
+  return func == StepFunc::prod || func == StepFunc::geometric_mean;
+}
+
 std::string what_has_no_aggregate(std::span<const double> scores, StepFunc func) {
   for (std::size_t k = 0; k < scores.size(); ++k) {
-    const bool has_logit = scores[k] > 0 && scores[k] < 1;
-    const bool fits = func == StepFunc::mean_logit
-                          ? has_logit
-                          : aggregated(scores.subspan(k, 1), func).has_value();
-    if (fits) continue;
-    return fmt::format("its step {} has the score {}, of which this aggregate is no number", k + 1,
-                       scores[k]);
+    if (fits(scores[k], func)) continue;
+    const bool certain = takes_odds(func) && (scores[k] == 0 || scores[k] == 1);
+    return fmt::format("its step {} has the score {}, of which this aggregate is no number{}",
+                       k + 1, scores[k],
+                       certain ? "; eps, e.g. 1e-7, keeps scores away from 0 and 1" : "");
   }
   return "the aggregate of its step scores is no number";
 }
@@ -64,22 +79,32 @@ std::string what_has_no_aggregate(std::span<const double> scores, StepFunc func)
 
 std::optional<double> aggregated(std::span<const double> scores, StepFunc func) {
   for (const double p : scores) {
-    if (!std::isfinite(p)) return std::nullopt;
+    if (!std::isfinite(p) || !fits(p, func)) return std::nullopt;
   }
   const double value = raw_aggregate(scores, func);
   return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
 struct StepAggregate final : Node {
-  Input<StepRewards> step_rewards{this, "step_rewards", "scores of the steps, in (0,1)"};
+  Input<StepRewards> step_rewards{this, "step_rewards",
+                                  "scores of the steps; probabilities where func is of such"};
   Output<Rewards> rewards{this, "rewards", "one reward per row"};
   Param<StepFunc> func{this, "func", StepFunc::prod, "how the steps become one"};
   Param<double> empty_value{this, "empty_value", 0.5, "reward of a row without steps"};
+  Param<double> eps{this,
+                    "eps",
+                    0.0,
+                    "mean_logit, mean_odd: scores of 0 .. 1 are kept so far from both ends, e.g. "
+                    "1e-7; 0: they are taken as they are",
+                    {.min = 0, .max = 0.1}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"PRM", "process reward", "best of n", "RewardMATH"}};
   Doc doc{this,
-          "[N,S] -> [N]. A row whose aggregate is no number (logits and odds need scores in (0,1)) "
-          "cannot be scored."};
+          "[N,S] -> [N]. prod, geometric_mean, mean_logit and mean_odd are of probabilities. A row "
+          "whose aggregate is no number (logits need scores in (0,1), odds in [0,1)) cannot be "
+          "scored: a step score of exactly 1, as a saturated sigmoid gives it in single precision, "
+          "has no logit. eps lets such rows count. Step scores outside 0 .. 1 in a product raise "
+          "the alarm not-probabilities."};
 
   void run(Step& step) const override {
     const StepRewards& steps = step[step_rewards];
@@ -88,13 +113,15 @@ struct StepAggregate final : Node {
     const auto rows = static_cast<std::size_t>(steps.rewards.size(0));
     const auto width = static_cast<std::size_t>(steps.rewards.size(1));
     RowScores scores(rows);
-    std::int64_t vanished = 0;
+    std::int64_t vanished = 0, improbable = 0;
     std::vector<double> row;
     for (std::size_t i = 0; i < rows; ++i) {
       row.clear();
       for (std::size_t k = i * width; k < (i + 1) * width; ++k) {
-        if (there[k] != 0) row.push_back(all[k]);
+        if (there[k] != 0) row.push_back(away_from_ends(all[k]));
       }
+      improbable += multiplies(func()) &&
+                    std::any_of(row.begin(), row.end(), [](double p) { return p < 0 || p > 1; });
       const std::optional<double> score = row.empty() ? empty_value() : aggregated(row, func());
       if (score) {
         scores.set(i, *score);
@@ -109,13 +136,27 @@ struct StepAggregate final : Node {
                              "rows cannot be told apart; geometric_mean does not fall with length",
                              vanished, rows, kVanishing));
     }
+    if (improbable > 0) {
+      step.alarm("not-probabilities",
+                 fmt::format("in {} of {} rows a step score lies outside 0 .. 1: a product of such "
+                             "is no probability; use min, mean or last, or scores in 0 .. 1",
+                             improbable, rows));
+    }
     Rewards out;
-    out.total = scores.scores().to(steps.rewards.device(), steps.rewards.scalar_type());
+    const bool real = at::isFloatingType(steps.rewards.scalar_type());
+    out.total =
+        scores.scores().to(steps.rewards.device(), real ? steps.rewards.scalar_type() : at::kFloat);
     out.absent = scores.absent();
     out.group = steps.group;
     out.batch = steps.batch;
     out.components = {{step.node(), out.total}};
     step[rewards] = std::move(out);
+  }
+
+ private:
+  double away_from_ends(double p) const {
+    const bool kept = takes_odds(func()) && p >= 0 && p <= 1;
+    return kept ? std::clamp(p, eps(), 1 - eps()) : p;
   }
 };
 

@@ -23,9 +23,9 @@ constexpr auto choices(StepFunc) {
   });
 }
 
-/// The aggregate of at least one score; nullopt where it is no number (a score outside 0..1 in a
-/// root or logit, one of exactly 1 in the odds). Kim et al. 2024, "Evaluating Robustness of Reward
-/// Models for Mathematical Reasoning", arXiv:2410.01729.
+/// The aggregate of at least one score; nullopt where it is no number: a score below 0 in a root,
+/// outside (0,1) in a logit, outside [0,1) in the odds. Kim et al. 2024, "Evaluating Robustness of
+/// Reward Models for Mathematical Reasoning", arXiv:2410.01729.
 std::optional<double> aggregated(std::span<const double> scores, StepFunc func);
 
 }  // namespace rewardloom

@@ -84,7 +84,9 @@ at::Tensor RunningMoments::shaped(const at::Tensor& values, RunningMode mode) co
   const double spread = std();
   switch (mode) {
     case RunningMode::clip: return values.clamp(mean_ - spread, mean_ + spread);
-    case RunningMode::minmax: return (values - low_).div_(high_ > low_ ? high_ - low_ : 1);
+    case RunningMode::minmax:
+      if (!(high_ > low_)) return at::full_like(values, 0.5);  // there is no range yet
+      return (values - low_).div_(high_ - low_);
     case RunningMode::meanstd: break;
   }
   return (values - mean_).div_(spread > 0 ? spread : 1);
@@ -135,7 +137,8 @@ struct Running final : Node {
   Doc doc{
       this,
       "rewards [N] -> shaped [N], by mean and spread (or the extremes) of all rewards up to and "
-      "including this update. The statistics are checkpointed. Absent rows enter nothing.\n"
+      "including this update. minmax gives 0.5 until two different rewards were seen. The statistics "
+      "are checkpointed. Absent rows enter nothing.\n"
       "Metrics: mean, std."};
 
   void run(Step& step) const override {

@@ -39,7 +39,8 @@ class RunningMoments {
   double std() const;
   double low() const { return low_; }
   double high() const { return high_; }
-  /// values [N] double -> shaped [N]; what would be divided by 0 is divided by 1.
+  /// values [N] double -> shaped [N]; what would be divided by 0 is divided by 1, and minmax is 0.5
+  /// until two different values were seen.
   at::Tensor shaped(const at::Tensor& values, RunningMode mode) const;
 
   void save(Package& out) const;

@@ -412,10 +412,11 @@ struct Transform final : Node {
   Input<Rewards> rewards{this, "rewards", "the rewards to be shaped"};
   Optional<Values> reference{
       this, "reference", "rewards of reference answers to the same prompt", {.dims = "N,M"}};
-  Optional<Rewards> references{this,
-                               "references",
-                               "instead: rewards of reference answers, matched by group id",
-                               {.dims = "R", .needs = {{"scorer_of", "rewards"}}}};
+  Optional<Rewards> references{
+      this,
+      "references",
+      "instead: rewards of reference answers, matched by group id",
+      {.dims = "R", .needs = {{"scorer_of", "rewards"}, {"prompts_of", "rewards"}}}};
   Output<Rewards> out{
       this,
       "rewards",
@@ -452,7 +453,8 @@ struct Transform final : Node {
       this,
       "rewards [N] -> shaped [N]. par: mean_m sigmoid(k (r - reference_m)), the probability, under "
       "the reward model itself, that the answer beats a reference answer.\n"
-      "A row whose references are missing or absent is absent."};
+      "Both inputs must answer the same prompts: ids of groups are compared, and they count the "
+      "prompts of one sampling. A row whose references are missing or absent is absent."};
 
   void run(Step& step) const override {
     const Rewards& r = step[rewards];
