@@ -8,6 +8,7 @@
 #include "engine/cli/terminal.h"
 #include "engine/core/registry.h"
 #include "engine/graph/json_text.h"
+#include "engine/graph/rules.h"
 #include "engine/io/durable_file.h"
 #include "engine/io/safetensors.h"
 #include "engine/run/evaluate.h"
@@ -22,6 +23,7 @@ struct EvalGiven {
   std::string out;
   std::uint64_t seed = 0;
   std::int64_t iteration = 0;
+  std::string on_error = "stop";
   std::vector<std::string> plugins;
 };
 
@@ -146,6 +148,14 @@ void write_output(const std::string& file, const Package& package) {
   write_durably(file, json_text(package), Durability::buffered);
 }
 
+/// What the checker would say of these parameters in a graph; rules on inputs are left to the node.
+void hold_rules(const NodeDeclaration& node, const Json& params) {
+  for (const RuleFault& fault : rule_faults({node, params, {}})) {
+    throw Failure(
+        {Severity::error, "options", {"", node.id, fault.place}, fault.text, fault.help, {}});
+  }
+}
+
 int evaluate_node(const EvalGiven& given) {
   if (given.out != "-" && !is_safetensors(given.out) && !given.out.ends_with(".json")) {
     refuse_extension(given.out);
@@ -159,11 +169,15 @@ int evaluate_node(const EvalGiven& given) {
         near.empty() ? "`rewardloom nodes` lists all" : "did you mean " + listed(near) + "?");
   }
   const Json params = params_of(given.params);
-  as_usage([&] { return registry->make(given.type, params); });
+  as_usage([&] {
+    registry->make(given.type, params);
+    hold_rules(*node, params);
+  });
   const Package inputs = read_inputs(*node, given.inputs);
   EvaluateOptions options;
   options.seed = given.seed;
   options.iteration = given.iteration;
+  options.skip_rows = given.on_error == "skip_row";
   const EvaluateResult result = evaluate(*registry, given.type, params, inputs, options);
   for (const Problem& alarm : result.alarms) print_problem(alarm);
   write_output(given.out, result.outputs);
@@ -194,11 +208,20 @@ void add_eval_command(CLI::App& app, Action& action) {
       ->type_name("S");
   command->add_option("--iteration", given->iteration, "that the node sees (default: 0)")
       ->type_name("N");
+  command
+      ->add_option(
+          "--on-error", given->on_error,
+          "what a row does that cannot be scored, as a node's on_error in a graph: stop, or "
+          "skip_row, which makes it absent (default: stop)")
+      ->type_name("POLICY")
+      ->check(CLI::IsMember({"stop", "skip_row"}));
   add_plugin_option(*command, given->plugins);
   command->footer(
       "A key of a file is an input's name, `port.field`, or a field's name that only one port "
       "has.\n"
       "Outputs stand under `port` and `port.field`; a loss gives `loss` and `INPUT.grad`.\n"
+      "A .safetensors file holds tensors; numbers and texts (of a Scalar, say) stand in its "
+      "__metadata__, written\nas JSON in texts. A .json file holds both alike.\n"
       "Example: rewardloom eval advantage.group --in rewards.json --out -\n"
       "         with rewards.json = {\"rewards\": [1, 0, 0, 1], \"group\": [0, 0, 1, 1]}");
   command->callback([&action, given] { action = [given] { return evaluate_node(*given); }; });

@@ -30,9 +30,11 @@ std::string need_text(const std::string& fact, const Json& condition) {
     if (const auto alike = condition.find("alike"); alike != condition.end()) {
       return fmt::format("all {} or none", alike->get<std::string>());
     }
-    if (const auto input = condition.find("scorer_of"); input != condition.end()) {
-      return fmt::format("of the reward model that scored `{}`", input->get<std::string>());
-    }
+  }
+  if (condition.is_string()) {
+    const std::string other = condition.get<std::string>();
+    if (fact == "scorer_of") return fmt::format("of the reward model that scored `{}`", other);
+    if (fact == "prompts_of") return fmt::format("of the prompts that `{}` are of", other);
   }
   const std::string wanted = condition_text(condition);
   return wanted.empty() ? fact : fmt::format("{} {}", fact, wanted);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 
 #include "engine/cli/command_line.h"
 #include "engine/cli/node_reference.h"
@@ -19,16 +20,28 @@ struct NodesGiven {
   std::vector<std::string> plugins;
 };
 
-[[noreturn]] void refuse_type(const Catalogue& catalogue, const std::string& type) {
-  std::vector<std::string> names = catalogue.node_ids();
-  std::string word = type;
-  if (type.find('.') == std::string::npos) {
-    // Without a family, the part after the dot is what is meant: "grup" is near "advantage.group".
-    for (const std::string& id : catalogue.node_ids()) {
-      if (id.substr(id.find('.') + 1) == type) word = id;
-    }
+/// What somebody may have meant: a node type, a family, or the part of a type after the dot.
+std::vector<std::string> meant_by(const Catalogue& catalogue, const std::string& word) {
+  const std::vector<std::string> ids = catalogue.node_ids();
+  if (word.find('.') != std::string::npos) return nearest(word, ids);
+  std::map<std::string, std::string> meanings;
+  for (const std::string& id : ids) {
+    const std::size_t dot = id.find('.');
+    meanings.emplace(id.substr(dot + 1), id);
   }
-  const std::vector<std::string> near = nearest(word, names);
+  for (const std::string& id : ids) {
+    const std::string family = id.substr(0, id.find('.'));
+    meanings.insert_or_assign(family, family);
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, meaning] : meanings) names.push_back(name);
+  std::vector<std::string> near = nearest(word, names);
+  for (std::string& name : near) name = meanings.at(name);
+  return near;
+}
+
+[[noreturn]] void refuse_type(const Catalogue& catalogue, const std::string& type) {
+  const std::vector<std::string> near = meant_by(catalogue, type);
   throw WrongUsage(
       "unknown-type", fmt::format("there is no node type or family {}", type),
       near.empty() ? "`rewardloom nodes` lists all" : "did you mean " + listed(near) + "?");

@@ -7,6 +7,7 @@
 
 #include "engine/graph/graph_checks.h"
 #include "engine/graph/parameters.h"
+#include "engine/graph/rules.h"
 
 namespace rewardloom {
 namespace {
@@ -242,20 +243,19 @@ void check_optimizer(const CheckedGraph& checked, const FlatNode& node) {
 
 // ---- rules ----
 
-bool holds(const FlatNode& node, const std::string& name, const Json& condition) {
-  if (condition.is_object() && condition.contains("connected")) {
-    return connected(node, name) == condition["connected"].get<bool>();
-  }
-  return satisfies(effective_parameter(*node.type, *node.params, name), condition);
+RuledNode ruled(const FlatNode& node) {
+  return {*node.type, *node.params, [&node](const std::string& input) -> std::size_t {
+            for (std::size_t p = 0; p < node.edges.size(); ++p) {
+              if ((*node.inputs)[p].name == input) return node.edges[p].size();
+            }
+            return 0;
+          }};
 }
 
 }  // namespace
 
 bool all_hold(const FlatNode& node, const Json& conditions) {
-  for (const auto& [name, condition] : conditions.items()) {
-    if (!holds(node, name, condition)) return false;
-  }
-  return true;
+  return all_hold(ruled(node), conditions);
 }
 
 void check_use(const CheckedGraph& checked) {
@@ -272,23 +272,8 @@ void check_losses(const CheckedGraph& checked) {
 void check_rules(const CheckedGraph& checked) {
   for (const FlatNode& node : checked.graph.nodes) {
     if (node.type == nullptr) continue;
-    for (const RuleDeclaration& rule : node.type->rules) {
-      if (!all_hold(node, rule.when) || all_hold(node, rule.require)) continue;
-      std::string place;
-      for (const auto& [name, condition] : rule.require.items()) {
-        if (place.empty() && !holds(node, name, condition)) place = name;
-      }
-      std::string text = rule.text;
-      std::string help = rule.help;
-      const Json& condition = rule.require.value(place, Json());
-      if (condition.is_object() && condition.contains("entries")) {
-        const Json& value = effective_parameter(*node.type, *node.params, place);
-        if (const auto fault = entry_fault(value, condition)) {
-          text = fmt::format("{}: {}", rule.text, fault->text);
-          if (!fault->help.empty()) help = fault->help;
-        }
-      }
-      checked.report(node, place, "options", std::move(text), std::move(help));
+    for (RuleFault& fault : rule_faults(ruled(node))) {
+      checked.report(node, fault.place, "options", std::move(fault.text), std::move(fault.help));
     }
   }
 }

@@ -410,7 +410,7 @@ void check_facts(const CheckedGraph& checked) {
       for (const FlatEdge& edge : node.edges[p]) {
         if (edge.slot < 0) continue;
         for (const auto& [name, condition] : port.needs.items()) {
-          if (name == kScaleFact || name == kScorerNeed) continue;
+          if (name == kScaleFact || name == kScorerNeed || name == kPromptsNeed) continue;
           const Fact* const fact = find_fact(facts.of(edge.slot), name);
           if (fact != nullptr) check_need(checked, node, port, *fact, condition);
         }

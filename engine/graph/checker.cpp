@@ -119,6 +119,7 @@ const std::vector<std::string>& check_codes() {
       "no-path-to-model",
       "noisy-evaluation",
       "options",
+      "other-prompts",
       "other-reward-model",
       "param-choice",
       "param-range",

@@ -67,7 +67,8 @@ void Flattener::connect_port(FlatNode& node, std::size_t port, const InputEdges&
     const auto given =
         declared(instance, reference, node.name, node.order, declaration.name, node.graph);
     if (given) {
-      check_type(instance, node.name, node.order, declaration, reference, *given, node.graph);
+      check_type(instance, node.name, node.order, declaration, reference, *given, node.graph,
+                 &node);
       edge.type = given->type;
       if (const auto from = source(instance, reference)) {
         edge.slot = from->slot;
@@ -222,15 +223,29 @@ void Flattener::report_unreachable(const FlatInstance& instance, const std::stri
 
 void Flattener::check_type(const FlatInstance& instance, const std::string& name, int order,
                            const PortDeclaration& port, const Reference& reference,
-                           const Declared& given, const void* once) {
+                           const Declared& given, const void* once, const FlatNode* node) {
   if (given.type == port.type) return;
   const bool known =
       catalogue_.type(given.type) != nullptr && catalogue_.type(port.type) != nullptr;
   if (!known) return;  // the name of the type is reported
+  std::string help = node == nullptr ? "" : other_input_help(*node, port, reference, given);
+  if (help.empty()) help = mismatch_help(instance, port, reference, given);
   report(order, name, port.name, "type-mismatch",
          fmt::format("expects {}, but {} gives {}", type_text(catalogue_, port.type, port.dims),
                      reference.text(), type_text(catalogue_, given.type, given.dims)),
-         mismatch_help(instance, port, reference, given), once);
+         std::move(help), once);
+}
+
+std::string Flattener::other_input_help(const FlatNode& node, const PortDeclaration& port,
+                                        const Reference& reference, const Declared& given) const {
+  // Something else of the wanted type would pass the check, and be another thing than was meant.
+  for (const PortDeclaration& input : *node.inputs) {
+    const bool free = input.variadic || node.graph->input(input.name) == nullptr;
+    if (input.type != given.type || !free) continue;
+    return fmt::format("connect {} to the input {} instead of {}", reference.text(), input.name,
+                       port.name);
+  }
+  return {};
 }
 
 std::string Flattener::mismatch_help(const FlatInstance& instance, const PortDeclaration& port,

@@ -83,9 +83,12 @@ class Flattener {
   void check_count(const FlatNode& node, std::size_t port);
   void check_type(const FlatInstance& instance, const std::string& name, int order,
                   const PortDeclaration& port, const Reference& reference, const Declared& given,
-                  const void* once);
+                  const void* once, const FlatNode* node = nullptr);
   std::string mismatch_help(const FlatInstance& instance, const PortDeclaration& port,
                             const Reference& reference, const Declared& given);
+  /// Help for an edge that only sits at the wrong input of its node; empty where it does not.
+  std::string other_input_help(const FlatNode& node, const PortDeclaration& port,
+                               const Reference& reference, const Declared& given) const;
   std::vector<std::string> sources_of_type(const FlatInstance& instance, std::string_view type,
                                            std::string_view only_node,
                                            std::string_view but_node = {});

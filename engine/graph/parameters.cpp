@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/core/problem.h"
+#include "engine/graph/regex_syntax.h"
 
 namespace rewardloom {
 namespace {
@@ -101,6 +102,9 @@ bool satisfies(const Json& value, const Json& condition) {
     const auto fits = [&](const Json& item) { return satisfies(item, *items); };
     if (!value.is_array() || !std::all_of(value.begin(), value.end(), fits)) return false;
   }
+  if (condition.contains("syntax")) {
+    if (!value.is_string() || regex_fault(value.get_ref<const std::string&>())) return false;
+  }
   if (condition.contains("whole") && !value.is_number_integer()) return false;
   const bool bounded = condition.contains("min") || condition.contains("max");
   if (bounded && !value.is_number()) return false;
@@ -151,6 +155,7 @@ std::string condition_text(const Json& condition) {
   std::vector<std::string> parts;
   if (condition.contains("whole")) parts.push_back("a whole number");
   if (condition.contains("size")) parts.push_back(condition["size"].dump() + " values");
+  if (condition.contains("syntax")) parts.push_back("a regular expression");
   if (condition.contains("min")) parts.push_back("at least " + condition["min"].dump());
   if (condition.contains("below")) parts.push_back("below " + condition["below"].dump());
   if (condition.contains("max")) parts.push_back("at most " + condition["max"].dump());

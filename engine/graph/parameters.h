@@ -31,8 +31,9 @@ Json as_written(const Json& value);
 
 /// Whether `value` satisfies a condition of rules and needs: a value, a list of allowed values,
 /// {"min": x, "max": y, "below": z, "whole": true} for numbers, {"set": bool}, where null, "" and
-/// [] are not set, {"size": n, "items": condition} for lists, or, for objects and null,
-/// {"entries": {name: condition, {} for any value}, "multiples": [[name, name of a divisor]]}.
+/// [] are not set, {"size": n, "items": condition} for lists, {"syntax": "regex"} for texts, or,
+/// for objects and null, {"entries": {name: condition, {} for any value}, "multiples": [[name, name
+/// of a divisor]]}.
 bool satisfies(const Json& value, const Json& condition);
 /// What keeps an object from satisfying a condition with "entries": the text and the help.
 struct EntryFault {

@@ -103,6 +103,11 @@ struct Importance final : Node {
                    {"mode", "truncate"},
                    {"filter", "sequence_mean"},
                    {"log_ratio_clamp", nullptr}}};
+  Rule ordered{this,
+               {{{"low", {{"set", true}}}},
+                {{"low", {{"max", "$high"}}}},
+                "the lower bound lies above the upper one",
+                "set low below high"}};
   Synonyms words{this, {"importance sampling", "TIS", "IcePop", "off-policy", "mismatch"}};
   Doc doc{this,
           "w = exp(log_probs - behavior_log_probs) per token, or per row, bounded; [N,T].\n"

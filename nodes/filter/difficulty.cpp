@@ -6,6 +6,11 @@ namespace rewardloom {
 struct Difficulty final : GroupFilter {
   Param<double> low{this, "low", 0.1, "smallest mean reward of a group that stays"};
   Param<double> high{this, "high", 0.9, "largest mean reward of a group that stays"};
+  Rule ordered{this,
+               {Json::object(),
+                {{"low", {{"max", "$high"}}}},
+                "no mean reward lies within these bounds",
+                "set low below high"}};
   Synonyms words{this, {"curriculum", "pass rate", "too easy", "too hard", "group filter"}};
   Doc doc{
       this,

@@ -1,6 +1,10 @@
 #include "nodes/reward/answer_match.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <iterator>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -29,30 +33,48 @@ std::vector<std::string_view> words(std::string_view text) {
   return out;
 }
 
-/// Whether commas stand only before groups of three digits.
-bool has_fair_commas(std::string_view text) {
-  for (std::size_t i = text.find(','); i != std::string_view::npos; i = text.find(',', i + 1)) {
-    std::size_t digits = 0;
-    while (i + 1 + digits < text.size() && is_digit(text[i + 1 + digits])) ++digits;
-    if (i == 0 || !is_digit(text[i - 1]) || digits != 3) return false;
+struct PlainNumber {
+  double value = 0;
+  /// Of a whole number written in digits: its sign and digits, without zeros in front.
+  std::optional<std::string> whole;
+
+  bool operator==(const PlainNumber& other) const {
+    return whole && other.whole ? *whole == *other.whole : value == other.value;
   }
-  return true;
+};
+
+/// -007.00 is -7; nullopt for anything that is not whole or has an exponent.
+std::optional<std::string> whole_digits(std::string_view text) {
+  const bool minus = text.starts_with('-');
+  if (minus) text.remove_prefix(1);
+  const std::size_t point = std::min(text.find('.'), text.size());
+  const bool fraction = text.find_first_not_of('0', point + 1) != std::string_view::npos;
+  std::string_view digits = text.substr(0, point);
+  if (fraction || digits.empty() || !std::all_of(digits.begin(), digits.end(), is_digit)) {
+    return std::nullopt;
+  }
+  digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));
+  if (digits.empty()) return "0";
+  return (minus ? "-" : "") + std::string(digits);
 }
 
-std::optional<double> number(std::string_view text) {
+std::optional<PlainNumber> number(std::string_view text) {
   text = stripped(text);
-  if (text.empty() || !has_fair_commas(text)) return std::nullopt;
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const std::string_view unsigned_text = text.substr(text.starts_with('-') ? 1 : 0);
+  const bool commas = text.find(',') != std::string_view::npos;
+  if (text.empty() || (commas && !is_grouped(unsigned_text))) return std::nullopt;
   std::string plain;
-  for (const char c : text) {
-    if (c != ',') plain += c;
-  }
-  const char* first = plain.data();
-  const char* const last = first + plain.size();
-  if (*first == '+') ++first;
-  double value = 0;
-  const auto [end, error] = std::from_chars(first, last, value);
-  if (error != std::errc() || end != last) return std::nullopt;
-  return value;
+  std::copy_if(text.begin(), text.end(), std::back_inserter(plain),
+               [](char c) { return c != ','; });
+  PlainNumber out{0, whole_digits(plain)};
+  const char* const last = plain.data() + plain.size();
+  const auto [end, error] = std::from_chars(plain.data(), last, out.value);
+  const bool read = error == std::errc() && end == last && !std::isnan(out.value);
+  if (!read && !out.whole) return std::nullopt;
+  // Beyond the range of a double, a whole number is still known by its digits.
+  if (!read) out.value = std::numeric_limits<double>::quiet_NaN();
+  return out;
 }
 
 std::string last_number(std::string_view text) {
@@ -63,6 +85,7 @@ std::string last_number(std::string_view text) {
          (is_digit(text[begin - 1]) || text[begin - 1] == '.' || text[begin - 1] == ',')) {
     --begin;
   }
+  begin += last_listed(text.substr(begin, end - begin));
   while (begin < end && !is_digit(text[begin])) ++begin;
   const bool sign =
       begin > 0 && text[begin - 1] == '-' && (begin == 1 || !is_digit(text[begin - 2]));

@@ -1,7 +1,7 @@
 #include "nodes/reward/boxed_answer.h"
 
-#include <array>
-#include <utility>
+#include <algorithm>
+#include <cctype>
 
 #include "engine/core/registry.h"
 #include "nodes/reward/numeric_equal.h"
@@ -26,27 +26,119 @@ std::optional<std::string_view> braced(std::string_view text) {
   return std::nullopt;
 }
 
-/// \text{m} and \mathrm{m} become m.
-std::string without_wrappers(std::string_view text) {
-  constexpr std::string_view kWrappers[] = {"\\text{", "\\mathrm{", "\\textbf{", "\\mbox{"};
-  std::string out;
-  while (!text.empty()) {
-    bool unwrapped = false;
-    for (const std::string_view wrapper : kWrappers) {
-      if (!text.starts_with(wrapper)) continue;
-      const auto inner = braced(text.substr(wrapper.size()));
-      if (!inner) break;
-      out += without_wrappers(*inner);
-      text.remove_prefix(wrapper.size() + inner->size() + 1);
-      unwrapped = true;
-      break;
-    }
-    if (unwrapped) continue;
-    out += text.front();
-    text.remove_prefix(1);
-  }
-  return out;
+bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
+
+/// Whether the text ends with a command of letters, such as \pi.
+bool ends_with_command(std::string_view text) {
+  std::size_t name = text.size();
+  while (name > 0 && is_letter(text[name - 1])) --name;
+  std::size_t slashes = 0;
+  while (slashes < name && text[name - 1 - slashes] == '\\') ++slashes;
+  return name < text.size() && slashes % 2 == 1;
 }
+
+/// A formula token by token, as TeX reads it: a command, a group in braces or a single character.
+class LatexReader {
+ public:
+  explicit LatexReader(std::string_view text, int depth = 0) : rest_(text), depth_(depth) {}
+
+  /// All tokens without what does not change the meaning.
+  std::string read() {
+    std::string out;
+    while (!(rest_ = stripped(rest_)).empty()) {
+      const std::string next = token();
+      // A space ends a command: \pi r is not \pir.
+      if (!next.empty() && is_letter(next.front()) && ends_with_command(out)) out += ' ';
+      out += next;
+    }
+    return out;
+  }
+  /// How many tokens were written.
+  std::size_t count() const { return count_; }
+
+ private:
+  static constexpr int kDeepest = 64;
+
+  std::string token() {
+    if (rest_.front() == '{' && depth_ < kDeepest && !open_) return group();
+    if (rest_.front() == '\\' && rest_.size() > 1) return command();
+    std::size_t size = 1;  // of a character in UTF-8
+    while (size < rest_.size() && (static_cast<unsigned char>(rest_[size]) & 0xc0) == 0x80) ++size;
+    const std::string_view one = take(size);
+    if (one == "$" || (one == "^" && eat_degree())) return "";
+    return written(one);
+  }
+
+  /// Braces around a single token say nothing: x^{2} is x^2, \sqrt{2} is \sqrt2.
+  std::string group() {
+    const auto inner = braced(rest_.substr(1));
+    if (!inner) {
+      open_ = true;
+      return written(take(1));
+    }
+    take(inner->size() + 2);
+    LatexReader inside(*inner, depth_ + 1);
+    const std::string text = inside.read();
+    return written(inside.count() == 1 ? text : "{" + text + "}");
+  }
+
+  std::string command() {
+    std::size_t size = 1;
+    while (size < rest_.size() && is_letter(rest_[size])) ++size;
+    const std::string_view name = take(std::max<std::size_t>(size, 2));
+    for (const std::string_view nothing :
+         {"\\left", "\\right", "\\$", "\\!", "\\,", "\\;", "\\ "}) {
+      if (name == nothing) return "";
+    }
+    if (name == "\\dfrac" || name == "\\tfrac") return written("\\frac");
+    if (name == "\\%") return written("%");
+    for (const std::string_view wrapper : {"\\text", "\\mathrm", "\\textbf", "\\mbox"}) {
+      if (name == wrapper) return unwrapped(name);
+    }
+    return written(name);
+  }
+
+  /// \text{m} and \mathrm{m} are m.
+  std::string unwrapped(std::string_view name) {
+    const bool group = rest_.starts_with('{') && depth_ < kDeepest && !open_;
+    const auto inner = group ? braced(rest_.substr(1)) : std::nullopt;
+    if (!inner) return written(name);
+    take(inner->size() + 2);
+    LatexReader inside(*inner, depth_ + 1);
+    std::string text = inside.read();
+    count_ += inside.count();
+    return text;
+  }
+
+  /// The rest of ^\circ or ^{\circ}.
+  bool eat_degree() {
+    for (const std::string_view degree : {"{\\circ}", "\\circ"}) {
+      if (!rest_.starts_with(degree)) continue;
+      const bool command = degree.back() == 'c';
+      if (command && rest_.size() > degree.size() && is_letter(rest_[degree.size()])) {
+        continue;
+      }
+      take(degree.size());
+      return true;
+    }
+    return false;
+  }
+
+  std::string_view take(std::size_t size) {
+    const std::string_view taken = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return taken;
+  }
+  std::string written(std::string_view text) {
+    ++count_;
+    return std::string(text);
+  }
+
+  std::string_view rest_;
+  int depth_;
+  bool open_ = false;  // a brace that nothing closes: later ones are taken as they stand
+  std::size_t count_ = 0;
+};
 
 }  // namespace
 
@@ -66,40 +158,7 @@ std::optional<std::string_view> last_boxed(std::string_view text) {
 std::string plain_latex(std::string_view text) {
   std::string_view rest = stripped(text);
   if (rest.ends_with('.')) rest.remove_suffix(1);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kRules{
-      {{"\\left", ""},
-       {"\\right", ""},
-       {"\\dfrac", "\\frac"},
-       {"\\tfrac", "\\frac"},
-       {"\\%", "%"},
-       {"\\$", ""},
-       {"\\!", ""},
-       {"\\,", ""},
-       {"\\;", ""},
-       {"\\ ", ""},
-       {"^{\\circ}", ""},
-       {"^\\circ", ""}}};
-  const std::string unwrapped = without_wrappers(rest);
-  rest = unwrapped;
-  std::string out;
-  while (!rest.empty()) {
-    bool replaced = false;
-    for (const auto& [from, to] : kRules) {
-      if (!rest.starts_with(from)) continue;
-      const char next = rest.size() > from.size() ? rest[from.size()] : ' ';
-      const bool is_longer = (next >= 'a' && next <= 'z') && from.back() == 't';  // \leftarrow
-      if (is_longer) continue;
-      out += to;
-      rest.remove_prefix(from.size());
-      replaced = true;
-      break;
-    }
-    if (replaced) continue;
-    const char c = rest.front();
-    if (c != '$' && stripped(rest.substr(0, 1)).size() == 1) out += c;
-    rest.remove_prefix(1);
-  }
-  return out;
+  return LatexReader(rest).read();
 }
 
 namespace {
@@ -132,7 +191,10 @@ struct BoxedAnswer final : Node {
   Doc doc{this,
           "rewards [N]: is what stands in the last \\boxed{...} the true answer? Braces nest; a "
           "box that "
-          "never closes (a cut answer) is missing. A row without a true answer cannot be scored."};
+          "never closes (a cut answer) is missing. A row without a true answer cannot be scored.\n"
+          "Formulas are compared token by token: spaces, $, \\left, \\right, \\text{..} around "
+          "words, degree signs and braces around a single token do not count (\\sqrt2 is "
+          "\\sqrt{2}), \\dfrac is \\frac. x = 5 is not 5, and 5 cm is not 5."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

@@ -12,7 +12,8 @@ namespace rewardloom {
 std::optional<std::string_view> last_boxed(std::string_view text);
 
 /// The text without what does not change its meaning: spaces of any kind, \left, \right, $,
-/// \text{..} around words, a final full stop, \dfrac and \tfrac for \frac.
+/// \text{..} around words, braces around a single token, a final full stop, \dfrac and \tfrac for
+/// \frac.
 std::string plain_latex(std::string_view text);
 
 }  // namespace rewardloom

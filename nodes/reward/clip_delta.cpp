@@ -79,7 +79,11 @@ struct ClipDelta final : Node {
                           {.facts = {{"mode_before", "$mode"}}}};
   Param<ClipDeltaMode> mode{this, "mode", ClipDeltaMode::clip_delta, "what bounds them"};
   State<KeptThreshold> threshold{this, "threshold"};
-  Param<double> eta{this, "eta", 0.7, "clip: threshold that a score must reach to cost nothing"};
+  Param<double> eta{this,
+                    "eta",
+                    0.7,
+                    "clip: threshold that a score must reach to cost nothing",
+                    {.min = 0, .max = 1}};
   Param<std::optional<double>> eta_quantile{
       this,
       "eta_quantile",

@@ -4,9 +4,11 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "engine/core/registry.h"
+#include "nodes/advantage/groups.h"
 #include "nodes/reward/rows.h"
 
 namespace rewardloom {
@@ -33,6 +35,7 @@ at::Tensor log_sigmoids(const at::Tensor& components, const at::Tensor& referenc
                            components.size(1), " rewards"),
                   "give one reference per reward, in the order of the edges");
   }
+  finite_rows(reference, {}, "the reference");
   return at::log_sigmoid(components - reference.to(components.options()));
 }
 
@@ -49,6 +52,22 @@ void require_no_negative(const std::vector<double>& weights) {
 at::Tensor filled(const at::Tensor& terms, const at::Tensor& present, double value) {
   if (!present.defined()) return terms;
   return terms.masked_fill(present.logical_not(), value);
+}
+
+void require_finite(const at::Tensor& components, const at::Tensor& present, const char* port) {
+  const at::Tensor x = filled(components, present, 0.0);
+  if (std::isfinite(x.sum().item<double>())) return;
+  const at::Tensor bad = x.isfinite().logical_not().nonzero();
+  if (bad.size(0) == 0) return;  // finite, and too large to be added up here
+  const std::int64_t row = bad[0][0].item<std::int64_t>();
+  const std::int64_t reward = bad[0][1].item<std::int64_t>();
+  throw Failure(
+      {Severity::error,
+       "not-finite",
+       {"", "", port},
+       fmt::format("row {} of reward {} is {}", row, reward + 1, x[row][reward].item<double>()),
+       "mark rows that could not be scored as absent",
+       {}});
 }
 
 }  // namespace
@@ -90,6 +109,16 @@ constexpr auto choices(AbsentRows) {
   });
 }
 
+/// A list that is set has an entry for each edge of `rewards`.
+RuleDeclaration one_per_edge(const char* list, const std::string& entry) {
+  RuleDeclaration rule;
+  rule.when = {{list, {{"set", true}}}, {"components", {{"connected", false}}}};
+  rule.require[list] = {{"size", {{"edges", "rewards"}}}};
+  rule.text = fmt::format("there is not one {} per reward", entry);
+  rule.help = fmt::format("give one {} per reward, in the order of the edges", entry);
+  return rule;
+}
+
 }  // namespace
 
 struct Combine final : Node {
@@ -128,6 +157,9 @@ struct Combine final : Node {
                       {{"references", {{"set", true}}}},
                       "log_sigmoid_sum needs a reference value per reward",
                       "connect reference, or set references"}};
+  Rule weight_each{this, one_per_edge("weights", "weight")};
+  Rule reference_each{this, one_per_edge("references", "reference")};
+  Rule name_each{this, one_per_edge("names", "name")};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"sum", "multi-objective", "weighted", "ensemble", "mixture"}};
   Doc doc{this,
@@ -139,6 +171,7 @@ struct Combine final : Node {
     const Features* matrix = step[components];
     if (matrix != nullptr) {
       Rewards result;
+      if (matrix->features.dim() == 2) require_finite(matrix->features, {}, "components");
       result.total = combined(step, matrix->features, {});
       result.batch = matrix->batch;
       step[out] = std::move(result);
@@ -184,7 +217,9 @@ struct Combine final : Node {
       if (!result.group.defined()) result.group = part.group;
     }
     const at::Tensor there = at::stack(present, 1);
-    result.total = combined(step, at::stack(columns, 1), there);
+    const at::Tensor matrix = at::stack(columns, 1);
+    require_finite(matrix, there, "rewards");
+    result.total = combined(step, matrix, there);
     const at::Tensor kept = absent() == AbsentRows::any ? there.all(1) : there.any(1);
     if (!kept.all().item<bool>()) {
       result.absent = kept.logical_not();

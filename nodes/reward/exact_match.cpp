@@ -15,7 +15,10 @@ struct ExactMatch final : Node {
   Doc doc{
       this,
       "One reward per completion [N]: does the answer equal the reference answer of its prompt?\n"
-      "An empty reference is an answer like any other: it is matched by the empty answer."};
+      "An empty reference is an answer like any other: it is matched by the empty answer.\n"
+      "Under number, whole numbers are compared exactly, however long. Commas before groups of "
+      "exactly three digits, after one to three digits, are those of thousands (1,234); for "
+      "last_number all others separate a list, of which the last number counts (3,4)."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

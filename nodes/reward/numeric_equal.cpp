@@ -182,6 +182,7 @@ std::string_view last_number_in(std::string_view text) {
                          text[first - 1] == ',' || text[first - 1] == '/')) {
       --first;
     }
+    first += last_listed(text.substr(first, end - first));
     while (first < end && !is_digit(text[first]) && text[first] != '.') ++first;
     if (first == end) return {};
     std::size_t last = end;
@@ -250,7 +251,10 @@ struct NumericEqual final : Node {
       this,
       "rewards [N]: |answer - truth| <= absolute + relative * |truth|. Reads 1,000, 3/4, 1 1/2, "
       "\\frac{3}{4}, 1e-3, $5, 50%. Of the truth the last number counts, if it is not one as a "
-      "whole; a row whose truth holds none cannot be scored."};
+      "whole; a row whose truth holds none cannot be scored.\n"
+      "Where the last number is looked for, commas before groups of exactly three digits, after "
+      "one to three digits, are those of thousands: 1,234 and (1,234,567). All others separate "
+      "the numbers of a list: the last one of (3,4), 1,2,3 and 0.5,0.25 is 4, 3 and 0.25."};
 
   void run(Step& step) const override {
     const Completions& c = step[completions];

@@ -29,7 +29,8 @@ struct WrittenNumber {
 /// nullopt for anything else, for a division by 0 and for what is too large for a double.
 std::optional<WrittenNumber> read_number(std::string_view text);
 
-/// The last number that stands in the text, as it is written there; empty if there is none.
+/// The last number that stands in the text, as it is written there; empty if there is none. Commas
+/// are those of thousands where all groups have three digits (1,234), else those of a list (3,4).
 std::string_view last_number_in(std::string_view text);
 
 struct NumericTolerance {

@@ -19,6 +19,15 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+/// Every text contains the empty one, so that a phrase without text would pay for nothing.
+RuleDeclaration holds_text(const char* list) {
+  RuleDeclaration rule;
+  rule.require[list] = {{"items", {{"set", true}}}};
+  rule.text = "a phrase without text occurs in every answer";
+  rule.help = "take \"\" out of the list";
+  return rule;
+}
+
 }  // namespace
 
 double repeated_ngrams(std::string_view text, std::int64_t n) {
@@ -42,11 +51,11 @@ double phrase_reward(std::string_view text, const PhraseOptions& options) {
   const std::string small = lower(text);
   const auto present = std::count_if(
       options.phrases.begin(), options.phrases.end(),
-      [&](const std::string& phrase) { return small.find(phrase) != std::string::npos; });
+      [&](const std::string& phrase) { return small.find(lower(phrase)) != std::string::npos; });
   double reward = std::min(options.cap, static_cast<double>(present) / options.divisor);
   reward -= repeated_ngrams(small, options.ngram);
   for (const std::string& phrase : options.penalties) {
-    reward -= static_cast<double>(occurrences(small, phrase));
+    reward -= static_cast<double>(occurrences(small, lower(phrase)));
   }
   return std::max(0.0, reward);
 }
@@ -60,20 +69,28 @@ struct Phrases final : Node {
           "wait",    "let me",  "so ",       "because", "therefore",      "first",        "then",
           "next",    "finally", "check",     "verify",  "however",        "but ",         "if ",
           "suppose", "recall",  "note that", "we need", "in other words", "alternatively"},
-      "what is looked for, in lower case; each counts once"};
+      "what is looked for; each counts once"};
   Param<std::vector<std::string>> penalties{this, "penalty_phrases", std::vector<std::string>{},
-                                            "in lower case; each occurrence costs 1"};
+                                            "each occurrence costs 1"};
   Param<double> divisor{
       this, "divisor", 20.0, "phrases for a reward of 1", {.min = 1, .max = 1000}};
   Param<double> cap{this, "cap", 1.0, "largest reward for phrases", {.min = 0}};
   Param<std::int64_t> ngram{
       this, "ngram", 20, "words of a repeated passage", {.min = 2, .max = 50}};
+  Rule something{this,
+                 {Json::object(),
+                  {{"phrases", {{"set", true}}}},
+                  "the list of phrases is empty",
+                  "name at least one"}};
+  Rule no_empty{this, holds_text("phrases")};
+  Rule no_empty_penalty{this, holds_text("penalty_phrases")};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"RPR", "reasoning pattern", "keywords"}};
   Doc doc{
       this,
       "max(0, min(cap, c / divisor) - repetition - penalties), c the number of phrases that occur; "
-      "repetition the share of n-grams of words that occur again; [N].\n"
+      "repetition the share of n-grams of words that occur again; [N]. Upper and lower case (of a "
+      "to z) are the same, in answers and in phrases.\n"
       "It never looks at whether the answer is right: a proxy to be hacked."};
 
   void run(Step& step) const override {

@@ -8,8 +8,8 @@
 namespace rewardloom {
 
 struct PhraseOptions {
-  std::vector<std::string> phrases;    ///< lower case
-  std::vector<std::string> penalties;  ///< lower case; each occurrence costs 1
+  std::vector<std::string> phrases;
+  std::vector<std::string> penalties;  ///< each occurrence costs 1
   double divisor = 20;
   double cap = 1;
   std::int64_t ngram = 20;
@@ -19,8 +19,8 @@ struct PhraseOptions {
 /// n-grams that occur more than once over the number of n-grams; 0 for fewer than n words.
 double repeated_ngrams(std::string_view text, std::int64_t n);
 
-/// max(0, min(cap, phrases present / divisor) - repeated n-grams - penalty phrases), of the text in
-/// lower case.
+/// max(0, min(cap, phrases present / divisor) - repeated n-grams - penalty phrases), text and
+/// phrases in lower case.
 double phrase_reward(std::string_view text, const PhraseOptions& options);
 
 }  // namespace rewardloom

@@ -145,7 +145,7 @@ struct PythonReward final : Node, Prepares {
       } else if (found.failure[row].empty()) {
         ++not_applicable;
       } else {
-        scores.fail(step, row, found.failure[row]);
+        scores.fail(step, row, fmt::format("{}: {}", file(), found.failure[row]));
       }
     }
     report_failures(step, found);
@@ -172,8 +172,8 @@ struct PythonReward final : Node, Prepares {
     }
     if (failed == 0) return;
     step.metric("failed", static_cast<double>(failed));
-    step.alarm("rows-failed",
-               fmt::format("{} of {} rows have no reward{}", failed, found.failure.size(), text));
+    step.alarm("rows-failed", fmt::format("{}: {} of {} rows have no reward{}", file(), failed,
+                                          found.failure.size(), text));
   }
 
   static void add_extras(Step& step, const PythonScores& found, Rewards& out) {

@@ -52,6 +52,11 @@ struct Regex final : Node {
   Param<double> right{this, "right", 1.0, "reward of a right answer"};
   Param<double> wrong{this, "wrong", 0.0, "reward of a wrong one"};
   Param<double> missing{this, "missing", 0.0, "reward of an answer that does not match"};
+  Rule compiles{this,
+                {Json::object(),
+                 {{"pattern", {{"syntax", "regex"}}}},
+                 "the pattern does not compile",
+                 "patterns are Perl-compatible regular expressions"}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"regular expression", "pattern", "format reward", "extract", "PCRE"}};
   Doc doc{

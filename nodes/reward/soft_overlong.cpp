@@ -20,6 +20,11 @@ struct SoftOverlong final : Node {
                    {{"lengths", {{"connected", true}}}},
                    "nothing says how long the answers are",
                    "connect completions, or lengths"}};
+  Rule fits{this,
+            {Json::object(),
+             {{"cache", {{"max", "$max_length"}}}},
+             "the penalty would begin before the first token",
+             "set cache to max_length at most"}};
   TraitsMember traits{this, {.pure = true}};
   Synonyms words{this, {"DAPO", "overlong", "length penalty"}};
   Doc doc{this,

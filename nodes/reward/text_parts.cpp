@@ -16,6 +16,7 @@ std::string_view stripped(std::string_view text) {
 }
 
 std::size_t occurrences(std::string_view text, std::string_view part) {
+  if (part.empty()) return 0;
   std::size_t count = 0;
   for (std::size_t at = text.find(part); at != std::string_view::npos;
        at = text.find(part, at + part.size())) {
@@ -32,6 +33,30 @@ std::vector<std::string_view> split_lines(std::string_view text) {
     if (end == std::string_view::npos) return lines;
     text.remove_prefix(end + 1);
   }
+}
+
+bool is_grouped(std::string_view digits) {
+  const std::size_t first = digits.find_first_not_of("0123456789");
+  if (first == std::string_view::npos || first == 0 || first > 3) return false;
+  digits.remove_prefix(first);
+  while (digits.starts_with(',')) {
+    const std::size_t end = std::min(digits.find_first_not_of("0123456789", 1), digits.size());
+    if (end != 4) return false;
+    digits.remove_prefix(end);
+  }
+  return digits.find(',') == std::string_view::npos;
+}
+
+std::size_t last_listed(std::string_view run) {
+  bool list = false;
+  std::string_view rest = run;
+  while (true) {  // 1,000/3: each side of a fraction is a number
+    const std::string_view number = rest.substr(0, rest.find('/'));
+    list = list || (number.find(',') != std::string_view::npos && !is_grouped(number));
+    if (number.size() == rest.size()) break;
+    rest.remove_prefix(number.size() + 1);
+  }
+  return list ? run.rfind(',') + 1 : 0;
 }
 
 std::size_t word_count(std::string_view text) {

@@ -3,6 +3,7 @@
 #include <torch/script.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 
@@ -21,6 +22,40 @@ std::string first_line(const std::exception& error) {
   const std::size_t raised = text.rfind("RuntimeError: ");
   if (raised != std::string::npos) text = text.substr(raised);
   return text.substr(0, text.find('\n'));
+}
+
+std::string type_name(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kDouble: return "float64";
+    case at::kFloat: return "float32";
+    case at::kHalf: return "float16";
+    case at::kBFloat16: return "bfloat16";
+    case at::kLong: return "int64";
+    case at::kBool: return "bool";
+    default: return at::toString(tensor.scalar_type());
+  }
+}
+
+/// What may be wrong with a call that failed: the type or the width of the features, else the
+/// signature.
+std::string call_help(const torch::jit::Module& model, const std::vector<at::Tensor>& given) {
+  if (given.size() != 1) {
+    return "completions are handed over as model(tokens [N,T] int64, mask [N,T] bool)";
+  }
+  for (const auto& parameter : model.named_parameters()) {
+    const at::Tensor& weight = parameter.value;
+    if (!weight.is_floating_point()) continue;
+    if (weight.scalar_type() != given[0].scalar_type()) {
+      return fmt::format("its parameter {} is {}, the features are {}: give both the same type",
+                         parameter.name, type_name(weight), type_name(given[0]));
+    }
+    if (weight.dim() == 2 && given[0].dim() == 2 && weight.size(1) != given[0].size(1)) {
+      return fmt::format("its parameter {} is {}, the features are {}: give features of {} columns",
+                         parameter.name, shape_of(weight), shape_of(given[0]), weight.size(1));
+    }
+    if (weight.dim() == 2) break;
+  }
+  return "features are handed over as model(features [N,D])";
 }
 
 }  // namespace
@@ -83,6 +118,11 @@ struct TorchScriptReward final : Node, Prepares {
     const std::lock_guard lock(mutex_);
     if (model_) return *model_;
     const std::string path = path_from(settings.file, file());
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+      throw Failure("torchscript-file", fmt::format("there is no {}", path),
+                    "paths start at the folder of the graph or at the working directory");
+    }
     try {
       auto model = std::make_unique<torch::jit::Module>(torch::jit::load(path, settings.device));
       model->eval();
@@ -125,14 +165,18 @@ struct TorchScriptReward final : Node, Prepares {
 
   c10::IValue call(Step& step, torch::jit::Module& model,
                    std::vector<c10::IValue> arguments) const {
-    std::vector<std::string> shapes;
-    for (const c10::IValue& argument : arguments) shapes.push_back(shape_of(argument.toTensor()));
+    std::vector<at::Tensor> given;
+    for (const c10::IValue& argument : arguments) given.push_back(argument.toTensor());
     try {
       return model.get_method(method())(std::move(arguments));
     } catch (const std::exception& error) {
+      std::vector<std::string> shown;
+      for (const at::Tensor& one : given) {
+        shown.push_back(fmt::format("{} {}", shape_of(one), type_name(one)));
+      }
       step.fail("torchscript-call",
-                fmt::format("{} fails on {}: {}", file(), listed(shapes, "and"), first_line(error)),
-                "the model is called as the node's description says");
+                fmt::format("{} fails on {}: {}", file(), listed(shown, "and"), first_line(error)),
+                call_help(model, given));
     }
   }
 

@@ -101,7 +101,7 @@ class TestBadInput : public QObject {
     Bench bench("shape.running", {{"mode", "minmax"}});
     bench.connect("rewards", {Value::of(rewards_of({0.3}))});
     bench.fire(0);
-    QCOMPARE(totals(bench), std::vector<double>{0});
+    QCOMPARE(totals(bench), std::vector<double>{0.5});
     bench.connect("rewards", {Value::of(rewards_of({0.3, 1.3}))});
     bench.fire(1);
     QCOMPARE(totals(bench), (std::vector<double>{0, 1}));
@@ -262,9 +262,8 @@ class TestBadInput : public QObject {
     QVERIFY(names("mean_logit", {0.5, 0.2, 0.0, 1.0}, "step 3 has the score 0"));
     QVERIFY(names("mean_logit", {0.5, -0.2}, "step 2 has the score -0.2"));
     QVERIFY(reason("mean_logit", {0.5, 0.2}).empty());
-    // One certain step alone decides a mean of logits, which is its limit and no infinity.
-    QCOMPARE(*aggregated(std::vector<double>{0.5, 1.0}, StepFunc::mean_logit), 1.0);
-    QCOMPARE(*aggregated(std::vector<double>{0.5, 0.0}, StepFunc::mean_logit), 0.0);
+    QVERIFY(names("mean_logit", {0.5, 1.0}, "step 2 has the score 1"));
+    QVERIFY(names("mean_logit", {0.5, 0.0}, "step 2 has the score 0"));
   }
 };
 

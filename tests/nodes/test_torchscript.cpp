@@ -159,7 +159,8 @@ def forward(self, tokens, mask):
 )"));
     const Problem problem = problem_of([&] { fired.on(tokens_of_three()); });
     QCOMPARE(problem.code, std::string("torchscript-call"));
-    QVERIFY(has(problem.text, "fails on [3, 5] and [3, 5]: RuntimeError: mat2 must be a matrix"));
+    QVERIFY(has(problem.text,
+                "fails on [3, 5] int64 and [3, 5] bool: RuntimeError: mat2 must be a matrix"));
     Fired other(models_.save(R"(
 def forward(self, features):
     return features
