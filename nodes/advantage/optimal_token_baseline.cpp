@@ -30,9 +30,23 @@ struct Checked {
   }
 };
 
+/// The place behind the last token of each row of a mask on the CPU.
+std::vector<std::int64_t> ends(const at::Tensor& mask) {
+  const std::int64_t tokens = mask.size(1);
+  std::vector<std::int64_t> out(static_cast<std::size_t>(mask.size(0)), 0);
+  const bool* row = mask.data_ptr<bool>();
+  for (std::int64_t& end : out) {
+    end = tokens;
+    while (end > 0 && !row[end - 1]) --end;
+    row += tokens;
+  }
+  return out;
+}
+
 /// How far each row reaches: the place behind its last token, counted as rows meet.
 std::vector<std::int64_t> reaches(const at::Tensor& mask, bool multi_turn) {
   const std::int64_t tokens = mask.size(1);
+  if (!multi_turn && mask.is_cpu()) return ends(mask.contiguous());
   const at::Tensor place = at::arange(1, tokens + 1, mask.options().dtype(at::kLong));
   const at::Tensor reach =
       multi_turn || tokens == 0 ? row_lengths(mask) : (mask.to(at::kLong) * place).amax(-1);
@@ -87,6 +101,10 @@ class Places {
     low_[k] = std::min(low_[k], inside + outside);
     high_[k] = std::max(high_[k], inside - outside);
   }
+  /// The places of a whole row, where those are its tokens.
+  void add_row(const bool* in, const T* value, const double* weight, std::size_t tokens) {
+    for (std::size_t k = 0; k < tokens; ++k) add(k, in[k], value[k], weight[k]);
+  }
   /// Where all returns are equal, exactly that.
   std::vector<double> baselines(double epsilon) const {
     std::vector<double> out(weight_.size());
@@ -112,7 +130,8 @@ class GroupBaseline {
   void run(std::span<const std::int64_t> rows, const std::vector<std::int64_t>& tail) const {
     const std::int64_t tokens = in_.rewards.size(1);
     Places<T> places(tokens);
-    for (const std::int64_t row : rows) collect(row, tokens, places);
+    std::vector<double> energy(static_cast<std::size_t>(tokens));
+    for (const std::int64_t row : rows) collect(row, tokens, places, energy.data());
     const std::vector<double> baseline = places.baselines(options_.epsilon);
     for (const std::int64_t row : rows) {
       subtract(row, tokens, baseline, tail[static_cast<std::size_t>(row)]);
@@ -120,7 +139,8 @@ class GroupBaseline {
   }
 
  private:
-  void collect(std::int64_t row, std::int64_t tokens, Places<T>& places) const {
+  /// energy: room for a number per token.
+  void collect(std::int64_t row, std::int64_t tokens, Places<T>& places, double* energy) const {
     const T* const r = row_of<const T>(in_.rewards, row);
     const T* const pi = row_of<const T>(probabilities_, row);
     const T* const squares = row_of<const T>(in_.sum_pi_squared, row);
@@ -132,14 +152,21 @@ class GroupBaseline {
       later += static_cast<double>(kept(r[t], m[t]));
       g[t] = kept(static_cast<T>(later), m[t]);
     }
-    double energy = 0;
-    std::size_t nth = 0;
+    double sum = 0;
     for (std::int64_t t = 0; t < tokens; ++t) {
       const double weight = w == nullptr ? 1.0 : static_cast<double>(w[t]);
       const double step = (1 - 2 * static_cast<double>(pi[t]) + static_cast<double>(squares[t])) *
                           (weight * weight);
-      energy += kept(step, m[t]);
-      places.add(options_.multi_turn ? nth : static_cast<std::size_t>(t), m[t], g[t], energy);
+      sum += kept(step, m[t]);
+      energy[t] = sum;
+    }
+    if (!options_.multi_turn) {
+      places.add_row(m, g, energy, static_cast<std::size_t>(tokens));
+      return;
+    }
+    std::size_t nth = 0;
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      places.add(nth, m[t], g[t], energy[t]);
       nth += m[t];
     }
   }
@@ -176,8 +203,15 @@ template <class T>
 AdvantagesAndReturns baseline_of_groups(const TokenBaselineInputs& in,
                                         const TokenBaselineOptions& options,
                                         const ParallelCalls& parallel) {
-  const AdvantagesAndReturns out{at::zeros_like(in.rewards), at::zeros_like(in.rewards)};
+  const AdvantagesAndReturns out{at::empty_like(in.rewards), at::empty_like(in.rewards)};
   const std::vector<std::int64_t> reach = reaches(in.mask, options.multi_turn);
+  const std::int64_t tokens = in.rewards.size(1);
+  for (std::size_t row = 0; row < reach.size(); ++row) {
+    if (reach[row] > 0) continue;  // the others are written token by token
+    for (const at::Tensor* const x : {&out.advantages, &out.returns}) {
+      std::fill_n(row_of<T>(*x, static_cast<std::int64_t>(row)), tokens, T{0});
+    }
+  }
   const Groups groups = rows_with_tokens(in, reach);
   const std::vector<std::int64_t> tail = tails(groups, reach, in.rewards.size(1), options);
   const at::Tensor probabilities = in.log_probs.exp();
