@@ -29,6 +29,8 @@ Advantages::Advantages(at::Tensor values, const Rewards& from)
 namespace {
 constexpr FieldOptions kMain{.main = true};
 constexpr FieldOptions kOptional{.optional = true};
+constexpr FieldOptions kMainReal{.main = true, .real = true};
+constexpr FieldOptions kOptionalReal{.optional = true, .real = true};
 }  // namespace
 
 void fields(FieldVisitor& v, Dataset& x) {
@@ -50,8 +52,8 @@ void fields(FieldVisitor& v, Completions& x) {
   v.tensor("kinds", x.kinds, "N,T", kOptional);
   v.tensor("prompt", x.prompt, "N", kOptional);
   v.tensor("group", x.group, "N", kOptional);
-  v.tensor("log_probs", x.log_probs, "N,T", kOptional);
-  v.tensor("entropy", x.entropy, "N,T", kOptional);
+  v.tensor("log_probs", x.log_probs, "N,T", kOptionalReal);
+  v.tensor("entropy", x.entropy, "N,T", kOptionalReal);
   v.tensor("finished", x.finished, "N", kOptional);
   v.texts("text", x.text, "N", kOptional);
   v.texts("prompt_text", x.prompt_text, "N", kOptional);
@@ -63,36 +65,36 @@ void fields(FieldVisitor& v, Completions& x) {
 }
 
 void fields(FieldVisitor& v, LogProbs& x) {
-  v.tensor("log_probs", x.log_probs, "N,T", kMain);
+  v.tensor("log_probs", x.log_probs, "N,T", kMainReal);
   v.tensor("mask", x.mask, "N,T", kOptional);
   v.integer("weight_version", x.weight_version);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, Rewards& x) {
-  v.tensor("total", x.total, "N", kMain);
-  v.tensors("components", x.components, "N", kOptional);
+  v.tensor("total", x.total, "N", kMainReal);
+  v.tensors("components", x.components, "N", kOptionalReal);
   v.tensor("absent", x.absent, "N", kOptional);
   v.tensor("group", x.group, "N", kOptional);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, TokenRewards& x) {
-  v.tensor("rewards", x.rewards, "N,T", kMain);
+  v.tensor("rewards", x.rewards, "N,T", kMainReal);
   v.tensor("mask", x.mask, "N,T", kOptional);
   v.tensor("group", x.group, "N", kOptional);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, StepRewards& x) {
-  v.tensor("rewards", x.rewards, "N,S", kMain);
+  v.tensor("rewards", x.rewards, "N,S", kMainReal);
   v.tensor("boundaries", x.boundaries, "N,S", kOptional);
   v.tensor("group", x.group, "N", kOptional);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, Advantages& x) {
-  v.tensor("advantages", x.advantages, "N,*", kMain);
+  v.tensor("advantages", x.advantages, "N,*", kMainReal);
   v.tensor("group", x.group, "N", kOptional);
   v.integer("batch", x.batch);
 }
@@ -103,7 +105,7 @@ void fields(FieldVisitor& v, Values& x) {
 }
 
 void fields(FieldVisitor& v, Returns& x) {
-  v.tensor("returns", x.returns, "N,*", kMain);
+  v.tensor("returns", x.returns, "N,*", kMainReal);
   v.integer("batch", x.batch);
 }
 
@@ -111,8 +113,8 @@ void fields(FieldVisitor& v, Preferences& x) {
   v.texts("prompt", x.prompt, "N", kOptional);
   v.texts("chosen", x.chosen, "N", kMain);
   v.texts("rejected", x.rejected, "N");
-  v.tensor("margin", x.margin, "N", kOptional);
-  v.tensor("weight", x.weight, "N", kOptional);
+  v.tensor("margin", x.margin, "N", kOptionalReal);
+  v.tensor("weight", x.weight, "N", kOptionalReal);
   v.integer("batch", x.batch);
 }
 
@@ -134,19 +136,19 @@ void fields(FieldVisitor& v, Images& x) {
 }
 
 void fields(FieldVisitor& v, Latents& x) {
-  v.tensor("latents", x.latents, "N,*", kMain);
+  v.tensor("latents", x.latents, "N,*", kMainReal);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, Features& x) {
-  v.tensor("features", x.features, "N,D", kMain);
+  v.tensor("features", x.features, "N,D", kMainReal);
   v.integer("batch", x.batch);
 }
 
 void fields(FieldVisitor& v, Trajectories& x) {
   v.tensor("observations", x.observations, "N,S,*", kMain);
   v.tensor("actions", x.actions, "N,S,*", kOptional);
-  v.tensor("rewards", x.rewards, "N,S", kOptional);
+  v.tensor("rewards", x.rewards, "N,S", kOptionalReal);
   v.tensor("terminated", x.terminated, "N,S", kOptional);
   v.tensor("truncated", x.truncated, "N,S", kOptional);
   v.integer("batch", x.batch);
@@ -194,6 +196,7 @@ class NameList final : public FieldVisitor {
   void add(const char* name, FieldOptions options) {
     names.all.emplace_back(name);
     if (options.main) names.main = name;
+    if (options.real) names.real.emplace_back(name);
   }
 };
 

@@ -10,27 +10,6 @@ bool is_real(const at::Tensor& tensor) {
   return !tensor.defined() || !at::isIntegralType(tensor.scalar_type(), /*includeBool=*/true);
 }
 
-struct RealField {
-  std::string_view type;
-  std::string_view field;
-};
-constexpr auto kRealFields = std::to_array<RealField>({
-    {"Completions", "log_probs"},
-    {"Completions", "entropy"},
-    {"LogProbs", "log_probs"},
-    {"Rewards", "total"},
-    {"Rewards", "components"},
-    {"TokenRewards", "rewards"},
-    {"StepRewards", "rewards"},
-    {"Advantages", "advantages"},
-    {"Returns", "returns"},
-    {"Preferences", "margin"},
-    {"Preferences", "weight"},
-    {"Latents", "latents"},
-    {"Features", "features"},
-    {"Trajectories", "rewards"},
-});
-
 constexpr auto kRealArguments = std::to_array<std::string_view>(
     {"advantages", "entropy", "rewards", "returns", "values", "old_values", "weights", "weight",
      "margin", "outcome", "log_ratio"});
@@ -38,10 +17,9 @@ constexpr auto kRealEndings = std::to_array<std::string_view>({"log_probs", "log
 
 class MakeReal final : public FieldVisitor {
  public:
-  MakeReal(std::string_view type, at::ScalarType real) : type_(type), real_(real) {}
-  void tensor(const char* name, at::Tensor& value, const char*, FieldOptions) override {
-    if (is_real(value) || !holds_real_numbers(type_, name)) return;
-    value = value.to(real_);
+  explicit MakeReal(at::ScalarType real) : real_(real) {}
+  void tensor(const char*, at::Tensor& value, const char*, FieldOptions o) override {
+    if (o.real && !is_real(value)) value = value.to(real_);
   }
   void tensors(const char* name, NamedTensors& value, const char* dims, FieldOptions o) override {
     for (auto& [part, numbers] : value) tensor(name, numbers, dims, o);
@@ -55,7 +33,6 @@ class MakeReal final : public FieldVisitor {
   void number(const char*, double&, FieldOptions) override {}
 
  private:
-  std::string_view type_;
   at::ScalarType real_;
 };
 
@@ -63,12 +40,6 @@ class MakeReal final : public FieldVisitor {
 
 at::Tensor real_numbers(const at::Tensor& tensor, at::ScalarType real) {
   return is_real(tensor) ? tensor : tensor.to(real);
-}
-
-bool holds_real_numbers(std::string_view type, std::string_view field) {
-  return std::any_of(kRealFields.begin(), kRealFields.end(), [&](const RealField& real) {
-    return real.field == field && real.type == type;
-  });
 }
 
 bool is_real_argument(std::string_view argument) {
@@ -80,15 +51,17 @@ bool is_real_argument(std::string_view argument) {
 
 void make_real(Value& value, at::ScalarType real) {
   if (!value || value.type()->visit == nullptr) return;
-  MakeReal visitor(value.type()->declaration.name, real);
+  MakeReal visitor(real);
   // Fresh from its node: what others may read already was made real before.
   value.type()->visit(visitor, const_cast<void*>(value.identity()));
 }
 
 void make_real(const PortType& type, Package& package, at::ScalarType real) {
+  const std::vector<std::string> fields = field_names(type).real;
   for (auto& [name, tensor] : package.tensors) {
-    const std::string_view field = std::string_view(name).substr(0, name.find('.'));
-    if (holds_real_numbers(type.declaration.name, field)) tensor = real_numbers(tensor, real);
+    const std::string field = name.substr(0, name.find('.'));
+    if (std::find(fields.begin(), fields.end(), field) == fields.end()) continue;
+    tensor = real_numbers(tensor, real);
   }
 }
 

@@ -20,6 +20,7 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 struct FieldOptions {
   bool main = false;      ///< the field that the port's own name stands for
   bool optional = false;  ///< may be absent (an undefined tensor, an empty list)
+  bool real = false;  ///< real numbers, whatever type they were written in; not ids, masks, labels
 };
 
 /// Walks over the fields of a value. Every port type describes itself once, with
@@ -98,6 +99,7 @@ std::size_t size_in_bytes(const Value& value);
 struct FieldNames {
   std::vector<std::string> all;
   std::string main;
+  std::vector<std::string> real;  ///< those of real numbers
 };
 FieldNames field_names(const PortType& type);
 /// What contradicts the symbolic sizes ("total is [3], but group is [4]: both are N"), or "".

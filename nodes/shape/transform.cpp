@@ -82,7 +82,7 @@ class References {
       throw Failure("no-groups", "the rewards carry no group ids, so their references are unknown",
                     "take rewards from a node that scores sampled completions");
     }
-    const at::Tensor totals = references.total.detach().to(at::kCPU, at::kDouble).contiguous();
+    const at::Tensor totals = host_rows(references.total, references.absent, "references");
     const std::span<const std::int64_t> order = groups.rows();
     numbers_ = groups.in_order() ? totals : in_order(totals, order);
     const double* const number = numbers_.data_ptr<double>();
@@ -520,7 +520,7 @@ struct Transform final : Node {
     const at::Tensor rows = lost.nonzero().reshape({-1}).contiguous();
     for (std::int64_t i = 0; i < rows.numel(); ++i) {
       step.fail_row(rows.data_ptr<std::int64_t>()[i],
-                    "there is no reference reward to compare with");
+                    "there is no reference reward to compare with, or one that is no number");
     }
     return rows.numel() == 0 ? at::Tensor() : lost;
   }

@@ -179,6 +179,22 @@ class TestShapeNodes : public QObject {
     QVERIFY(bench.context.failed_rows.contains(1));
   }
 
+  void references_that_are_no_numbers_are_named() {
+    const auto shaped = [](const Rewards& references) {
+      return problem_of([&] {
+        Bench bench("shape.transform", Json::object());
+        bench.connect("rewards", {Value::of(rewards_of({1, 2}, {1, 1}))});
+        bench.connect("references", {Value::of(references)});
+        bench.fire();
+      });
+    };
+    const Problem problem = shaped(rewards_of({0, NAN}, {1, 1}));
+    QCOMPARE(problem.code, std::string("not-finite"));
+    QVERIFY(problem.text.find("references of row 1") != std::string::npos);
+    // One that is absent is no fault.
+    QCOMPARE(shaped(rewards_of({0, NAN}, {1, 1}, {0, 1})).code, std::string());
+  }
+
   void shaping_keeps_its_parts_and_refuses_what_does_not_fit() {
     Bench bench("shape.transform", {{"mode", "tanh"}});
     bench.connect("rewards", {Value::of(rewards_of({1, -1}, {5, 6}))});
