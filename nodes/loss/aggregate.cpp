@@ -38,18 +38,26 @@ at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
 
 at::Tensor aggregate_masked(const at::Tensor& kept, const at::Tensor& mask,
                             const AggregateOptions& options, const LossBatch& batch) {
+  if (options.mode == Aggregate::seq_mean_token_mean) {
+    return aggregate_rows(kept.sum(-1), mask, options, batch);
+  }
+  return aggregate_rows(kept, mask, options, batch);
+}
+
+at::Tensor aggregate_rows(const at::Tensor& sums, const at::Tensor& mask,
+                          const AggregateOptions& options, const LossBatch& batch) {
   switch (options.mode) {
-    case Aggregate::token_mean: return divided(kept.sum(), batch.total_tokens, token_count(mask));
-    case Aggregate::token_sum_norm: return kept.sum() / static_cast<double>(needed_length(options));
+    case Aggregate::token_mean: return divided(sums.sum(), batch.total_tokens, token_count(mask));
+    case Aggregate::token_sum_norm: return sums.sum() / static_cast<double>(needed_length(options));
     case Aggregate::seq_mean_token_sum:
-      return divided(kept.sum(), batch.total_sequences, row_count(mask, options.empty_rows));
+      return divided(sums.sum(), batch.total_sequences, row_count(mask, options.empty_rows));
     case Aggregate::seq_mean_token_sum_norm:
-      return divided(kept.sum() / static_cast<double>(needed_length(options)),
+      return divided(sums.sum() / static_cast<double>(needed_length(options)),
                      batch.total_sequences, row_count(mask, options.empty_rows));
     case Aggregate::seq_mean_token_mean: break;
   }
-  const at::Tensor lengths = row_lengths(mask).clamp_min(1).to(kept.scalar_type());
-  return divided((kept.sum(-1) / lengths).sum(), batch.total_sequences,
+  const at::Tensor lengths = row_lengths(mask).clamp_min(1).to(sums.scalar_type());
+  return divided((sums / lengths).sum(), batch.total_sequences,
                  row_count(mask, options.empty_rows));
 }
 

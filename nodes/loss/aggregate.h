@@ -55,6 +55,10 @@ at::Tensor aggregate(const at::Tensor& token_loss, const at::Tensor& mask,
 at::Tensor aggregate_masked(const at::Tensor& token_loss, const at::Tensor& mask,
                             const AggregateOptions& options, const LossBatch& batch);
 
+/// The same of the sums of each row's token losses [N].
+at::Tensor aggregate_rows(const at::Tensor& sums, const at::Tensor& mask,
+                          const AggregateOptions& options, const LossBatch& batch);
+
 /// The parameters of `aggregate` as members of a loss node.
 struct AggregateParams {
   explicit AggregateParams(Node* node)

@@ -1,13 +1,58 @@
 #include <torch/types.h>
 
+#include <algorithm>
+
 #include "engine/core/registry.h"
 #include "nodes/loss/log_space.h"
 #include "nodes/loss/policy_arguments.h"
 #include "nodes/loss/sequence_ratio.h"
+#include "nodes/loss/token_kernels.h"
 
 namespace rewardloom {
 
+namespace {
+
+AggregateOptions aggregate_of(const GspoOptions& options) {
+  const AggregateOptions by_length{Aggregate::seq_mean_token_sum, {}, EmptyRows::count};
+  return options.length_weighted ? by_length : options.aggregate;
+}
+
+/// x, at most the limit. Unlike clamp it has a gradient where x is no number: that must be heard
+/// of.
+at::Tensor held_below(const at::Tensor& x, double limit) {
+  return at::where(x > limit, at::full({}, limit, x.detach().options()), x);
+}
+
+/// With one ratio r per row and c = r within its bounds, the tokens of a row lose
+/// -P min(r, c) - M max(r, c): P and M are the sums of its advantages above and below 0.
+LossResult by_row_sums(const LossBatch& batch, const PolicyRows& rows, const GspoOptions& options) {
+  const SignedSums sums =
+      signed_sums(rows.mask, rows.log_probs, rows.old_log_probs, rows.advantages);
+  const double most = std::min(kLargestExponent, options.log_ratio_max.value_or(kLargestExponent));
+  const at::Tensor ratio = held_below(sums.log_ratio / rows.lengths(), most).exp();
+  const at::Tensor clipped = ratio.clamp(1 - options.low, 1 + options.high);
+  const at::Tensor row_loss =
+      -sums.positive * at::minimum(ratio, clipped) - sums.negative * at::maximum(ratio, clipped);
+  LossResult result;
+  result.loss = aggregate_rows(row_loss, rows.mask, aggregate_of(options), batch);
+  const at::Tensor r = ratio.detach(), c = clipped.detach();
+  const at::Tensor is_clipped =
+      at::where(r > c, sums.positive_count, sums.negative_count) * r.ne(c).to(r.scalar_type());
+  const at::Tensor tokens = token_count(rows.mask).clamp_min(1).to(r.scalar_type());
+  result.outputs = {{"clip_fraction", is_clipped.sum() / tokens},
+                    {"approx_kl", -sums.log_ratio.detach().sum() / tokens}};
+  return result;
+}
+
+}  // namespace
+
 LossResult gspo_loss(const LossBatch& batch, const GspoOptions& options) {
+  if (options.gradient == SequenceGradient::sequence) {
+    const PolicyRows given = unmasked_policy_rows(batch);
+    if (fits_token_pass(given.mask, {given.log_probs, given.old_log_probs, given.advantages})) {
+      return by_row_sums(batch, given, options);
+    }
+  }
   const PolicyRows rows = policy_rows(batch);
   const at::Tensor mean = rows.log_ratio().sum(-1, true) / rows.lengths().unsqueeze(-1);
   at::Tensor log_ratio = mean;
@@ -18,10 +63,8 @@ LossResult gspo_loss(const LossBatch& batch, const GspoOptions& options) {
   const at::Tensor ratio = bounded_exp(log_ratio);
   const at::Tensor plain = -rows.advantages * ratio;
   const at::Tensor clipped = -rows.advantages * ratio.clamp(1 - options.low, 1 + options.high);
-  const AggregateOptions by_length{Aggregate::seq_mean_token_sum, {}, EmptyRows::count};
   LossResult result;
-  result.loss = aggregate(at::maximum(plain, clipped), rows.mask,
-                          options.length_weighted ? by_length : options.aggregate, batch);
+  result.loss = aggregate(at::maximum(plain, clipped), rows.mask, aggregate_of(options), batch);
   result.outputs = {{"clip_fraction", masked_mean(clipped > plain, rows.mask)},
                     {"approx_kl", masked_mean(-rows.log_ratio(), rows.mask)}};
   return result;

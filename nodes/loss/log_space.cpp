@@ -8,7 +8,6 @@
 namespace rewardloom {
 namespace {
 
-constexpr double kLargestExponent = 80;
 constexpr double kLowestLogProb = -1e30;
 
 double spacing(const at::Tensor& x) {

@@ -6,6 +6,8 @@
 
 namespace rewardloom {
 
+inline constexpr double kLargestExponent = 80;
+
 /// exp(x) with x held at most 80: its square still fits float64, itself float32. The gradient is 0
 /// beyond.
 at::Tensor bounded_exp(const at::Tensor& x);

@@ -205,6 +205,21 @@ void ratio_rows(const Rows& rows, float limit, double* sums) {
       });
 }
 
+REWARDLOOM_VECTORISED
+void signed_rows(const Rows& rows, double* sums) {
+  each_token(
+      rows, sums,
+      [](const Floats& x, const Floats& old, const Floats& a) __attribute__((always_inline)) {
+        const Integers up = a > 0, down = a < 0;
+        const Floats log_ratio = x - old;
+        // What is no number stays in one of the two.
+        return TermsOf<5>{
+            log_ratio,
+            log_ratio,
+            {log_ratio, kept(a, ~down), kept(a, down), one_where(up), one_where(down)}};
+      });
+}
+
 struct OneSidedNumbers {
   float low, high;
 };
@@ -363,18 +378,16 @@ std::array<at::Tensor, S> summed_by_row(const Rows& rows, std::int64_t count, co
   return out;
 }
 
+/// Sums over the tokens of each row, which are known already, as a function of x.
 struct SumsOfRows : torch::autograd::Function<SumsOfRows> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& mask) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
+                            const at::Tensor& mask, const at::Tensor& sums) {
     context->save_for_backward({mask});
-    const at::Tensor from = x.contiguous();
-    const Rows rows{
-        mask.data_ptr<bool>(), {from.data_ptr<float>()}, nullptr, nullptr, from.numel()};
-    return summed_by_row(rows, mask.size(0), sum_rows)[0].to(at::kFloat);
+    return sums.view_as(sums);
   }
   static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
                                                torch::autograd::tensor_list gradients) {
-    return {on_tokens(gradients[0], context->get_saved_variables()[0]), at::Tensor()};
+    return {on_tokens(gradients[0], context->get_saved_variables()[0]), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -472,7 +485,23 @@ TokenPass covariance_pass(const at::Tensor& mask, const at::Tensor& log_probs,
 
 at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x) {
   if (!fits_token_pass(mask, {x})) return on_mask(mask, x).sum(-1);
-  return SumsOfRows::apply(x, mask.contiguous());
+  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous();
+  const Rows rows{m.data_ptr<bool>(), {from.data_ptr<float>()}, nullptr, nullptr, from.numel()};
+  return SumsOfRows::apply(x, m, summed_by_row(rows, m.size(0), sum_rows)[0].to(at::kFloat));
+}
+
+SignedSums signed_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
+                       const at::Tensor& a) {
+  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
+                   w = a.contiguous();
+  const Rows rows{m.data_ptr<bool>(),
+                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
+                  nullptr,
+                  nullptr,
+                  m.numel()};
+  auto sums = summed_by_row<5>(rows, m.size(0), signed_rows);
+  for (at::Tensor& sum : sums) sum = sum.to(at::kFloat);
+  return {SumsOfRows::apply(x, m, sums[0]), sums[1], sums[2], sums[3], sums[4]};
 }
 
 std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,

@@ -69,6 +69,15 @@ at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x);
 /// and of x - old.
 std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,
                                      const at::Tensor& old, const at::Tensor& a, double limit);
+/// Of each row, [N]: the sum of x - old, with gradient by x; sums of a where it is above 0 and
+/// where it is below; how many tokens either has.
+struct SignedSums {
+  at::Tensor log_ratio;
+  at::Tensor positive, negative;
+  at::Tensor positive_count, negative_count;
+};
+SignedSums signed_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
+                       const at::Tensor& a);
 /// Of log-ratios x - old, held at most at high where a > 0, at least at -low where a < 0, 0 where a
 /// is 0: their sums [N], with gradient by x, and those of a [N]; shares of tokens outside [-low,
 /// high] with a > 0, and with a < 0; mean of old - x [].

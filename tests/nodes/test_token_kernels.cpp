@@ -131,6 +131,11 @@ void cases() {
   add("loss.sapo", "{\"tau_positive\": 0.7, \"tau_negative\": 1.5, \"log_ratio_clamp\": 0.3}");
   add("loss.clip_cov", "{\"ratio\": 0.1, \"cov_low\": 0.1}");
   add("loss.kl_cov", "{\"ratio\": 0.1, \"coefficient\": 0.5}");
+  add("loss.gspo", "{}");
+  add("loss.gspo", "{\"low\": 0.05, \"high\": 0.1}");
+  add("loss.gspo", "{\"low\": 0.02, \"high\": 0.02, \"log_ratio_max\": 0.01}");
+  add("loss.gspo", "{\"low\": 0.05, \"high\": 0.1, \"length_weighted\": true}");
+  add("loss.gspo", "{\"low\": 0.05, \"high\": 0.1, \"aggregate\": \"seq_mean_token_mean\"}");
   add("loss.vespo", "{}");
   add("loss.implicit_process", "{}");
   add("loss.token_guided_dpo", "{}");
