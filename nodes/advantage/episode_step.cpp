@@ -37,20 +37,20 @@ void add_advantages(const std::vector<double>& reward, RowList from, RowList row
   }
 }
 
-/// The first row of each trajectory among the rows.
-std::vector<std::int64_t> first_rows(RowList rows, const std::int64_t* trajectory) {
+/// The first row of each trajectory among the rows, into `first`.
+void find_first_rows(RowList rows, const std::int64_t* trajectory,
+                     std::vector<std::int64_t>& first) {
   const auto key = [trajectory](std::int64_t row) { return std::pair(trajectory[row], row); };
   const auto before = [&](auto a, auto b) { return key(a) < key(b); };
   const auto same = [trajectory](auto a, auto b) { return trajectory[a] == trajectory[b]; };
-  std::vector<std::int64_t> first(rows.begin(), rows.end());
+  first.assign(rows.begin(), rows.end());
   if (std::is_sorted(first.begin(), first.end(), before)) {
     first.erase(std::unique(first.begin(), first.end(), same), first.end());
-    if (std::is_sorted(first.begin(), first.end())) return first;
+    if (std::is_sorted(first.begin(), first.end())) return;
   }
   std::sort(first.begin(), first.end(), before);
   first.erase(std::unique(first.begin(), first.end(), same), first.end());
   std::sort(first.begin(), first.end());
-  return first;
 }
 
 std::vector<double> summed(const std::vector<double>& episode, const std::vector<double>& step,
@@ -79,9 +79,10 @@ EpisodeStepAdvantages episode_step_advantages(const EpisodeStepInputs& inputs,
 
   EpisodeStepAdvantages result;
   std::vector<double> advantage(episode.size(), 0.0);
+  std::vector<std::int64_t> first;
   for (std::size_t g = 0; g < groups.count(); ++g) {
     const RowList rows = groups.rows(g);
-    const std::vector<std::int64_t> first = first_rows(rows, ids.data_ptr<std::int64_t>());
+    find_first_rows(rows, ids.data_ptr<std::int64_t>(), first);
     if (first.size() < 2) {
       ++result.lonely;
       continue;
