@@ -6,6 +6,7 @@
 
 #include "editor/document/subgraph_edits.h"
 #include "editor/layout/wire_ways.h"
+#include "engine/core/node_paths.h"
 
 namespace rewardloom {
 namespace {
@@ -133,7 +134,7 @@ void GraphScene::setActivities(const std::map<std::string, NodeActivity>& activi
   std::map<std::string, NodeActivity> ofBranches;
   for (const auto& [path, activity] : activities_) {
     if (path.find('[') == std::string::npos) continue;
-    const std::string plain = withoutBranches(path);
+    const std::string plain = without_branches(path);
     if (plain.starts_with(prefix)) merge(ofBranches[plain.substr(prefix.size())], activity);
   }
   for (const auto& [name, item] : nodes_) {
@@ -485,7 +486,7 @@ void GraphScene::syncBadges() {
   const std::string prefix = pathPrefix(model_.document(), scope_, model_.catalogue());
   const std::string own = "subgraph." + scope_ + "/";
   for (const Problem& problem : model_.problems().problems) {
-    std::string node = withoutBranches(problem.where.node);
+    std::string node = without_branches(problem.where.node);
     if (!scope_.empty()) {
       const std::string& front = node.starts_with(prefix) ? prefix : own;
       if (!node.starts_with(front)) continue;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "editor/document/graph_layout.h"
+#include "engine/core/node_paths.h"
 #include "engine/core/problem.h"
 
 namespace rewardloom {
@@ -265,21 +266,10 @@ std::optional<std::string> prefixFrom(const Document& document, const Scope& her
 
 }  // namespace
 
-std::string withoutBranches(std::string_view path) {
-  std::string plain;
-  int depth = 0;
-  for (const char c : path) {
-    if (c == '[') ++depth;
-    if (depth == 0) plain += c;
-    if (c == ']') --depth;
-  }
-  return plain;
-}
-
 std::optional<Located> locate(const Document& document, const std::string& path,
                               const Catalogue& catalogue) {
   Located at;
-  std::string rest = withoutBranches(path);
+  std::string rest = without_branches(path);
   const auto next = [&rest] {
     const std::size_t slash = rest.find('/');
     const std::string first = rest.substr(0, slash);

@@ -60,7 +60,5 @@ std::optional<Located> locate(const Document& document, const std::string& path,
 std::string pathPrefix(const Document& document, const Scope& scope, const Catalogue& catalogue);
 /// Where a subgraph is used first, or the graph.
 Scope scopeAround(const Document& document, const Scope& scope, const Catalogue& catalogue);
-/// "sweep[seed=1]/update" -> "sweep/update"
-std::string withoutBranches(std::string_view path);
 
 }  // namespace rewardloom

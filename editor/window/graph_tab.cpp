@@ -11,6 +11,7 @@
 #include "editor/canvas/minimap.h"
 #include "editor/document/subgraph_edits.h"
 #include "editor/panels/notice_bar.h"
+#include "engine/core/node_paths.h"
 #include "engine/graph/hash.h"
 
 namespace rewardloom {
@@ -175,7 +176,7 @@ void GraphTab::showTimelines() {
     for (const SeriesPoint& point : series->points()) {
       phases.emplace_back(point.iteration, point.value);
     }
-    timelines[withoutBranches(name.substr(0, name.size() - kPhase.size()))] = phaseSpans(phases);
+    timelines[without_branches(name.substr(0, name.size() - kPhase.size()))] = phaseSpans(phases);
   }
   scene_->setTimelines(timelines);
 }

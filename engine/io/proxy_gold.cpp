@@ -4,6 +4,8 @@
 #include <cmath>
 #include <tuple>
 
+#include "engine/core/node_paths.h"
+
 namespace rewardloom {
 namespace {
 
@@ -25,13 +27,7 @@ bool name_holds(const std::string& text, const char* word) {
 /// The node and what it measures, without the branch of a sweep: "reward[mode=raw]/watch/success"
 /// -> "watch/success".
 std::string last_two_parts(const std::string& name) {
-  std::string bare;
-  int depth = 0;
-  for (const char c : name) {
-    if (c == '[') ++depth;
-    if (depth == 0) bare += c;
-    if (c == ']') --depth;
-  }
+  const std::string bare = without_branches(name);
   const std::size_t last = bare.rfind('/');
   if (last == std::string::npos || last == 0) return bare;
   const std::size_t before = bare.rfind('/', last - 1);

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/core/node_paths.h"
 #include "engine/core/problem.h"
 #include "engine/run/watchdog.h"
 
@@ -38,18 +39,6 @@ std::string_view without_blanks(std::string_view text) {
 }
 
 }  // namespace
-
-std::string without_branches(const std::string& path) {
-  if (path.find('[') == std::string::npos) return path;
-  std::string plain;
-  int depth = 0;
-  for (const char c : path) {
-    if (c == '[') ++depth;
-    if (depth == 0) plain += c;
-    if (c == ']') --depth;
-  }
-  return plain;
-}
 
 PauseCondition PauseCondition::parse(std::string_view text) {
   for (const auto& [sign, comparison] : kSigns) {

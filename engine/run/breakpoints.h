@@ -13,9 +13,6 @@
 
 namespace rewardloom {
 
-/// A path without the branches of sweeps: "sweep[seed=1]/update" -> "sweep/update".
-std::string without_branches(const std::string& path);
-
 /// "reward/accuracy > 0.9", "iteration >= 20": a metric's newest value, or the number of the
 /// iteration, against a number.
 struct PauseCondition {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/core/node_paths.h"
 #include "engine/core/version.h"
 #include "engine/graph/checker.h"
 #include "engine/graph/hash.h"

@@ -343,16 +343,28 @@ void value_rows(const Rows& rows, float clip, double* sums) {
       });
 }
 
+/// Rows to be read, with what they point into. An input may be undefined.
+struct GivenRows {
+  at::Tensor mask;
+  std::vector<at::Tensor> inputs;
+  Rows rows;
+
+  GivenRows(const at::Tensor& given_mask, const std::vector<at::Tensor>& given)
+      : mask(given_mask.contiguous()),
+        rows{mask.data_ptr<bool>(), {}, nullptr, nullptr, mask.numel()} {
+    for (std::size_t k = 0; k < given.size(); ++k) {
+      if (!given[k].defined()) continue;
+      inputs.push_back(given[k].detach().contiguous());
+      rows.in[k] = inputs.back().data_ptr<float>();
+    }
+  }
+};
+
 template <class F>
 TokenPass passed(const at::Tensor& mask, const std::vector<at::Tensor>& inputs, const F& rows_of) {
-  const at::Tensor m = mask.contiguous();
-  std::vector<at::Tensor> kept_alive;
-  Rows rows{m.data_ptr<bool>(), {}, nullptr, nullptr, m.numel()};
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    if (!inputs[k].defined()) continue;
-    kept_alive.push_back(inputs[k].detach().contiguous());
-    rows.in[k] = kept_alive.back().data_ptr<float>();
-  }
+  const GivenRows given(mask, inputs);
+  const at::Tensor& m = given.mask;
+  Rows rows = given.rows;
   TokenPass pass;
   pass.value = at::empty(m.sizes(), at::kFloat);
   pass.derivative = at::empty(m.sizes(), at::kFloat);
@@ -485,53 +497,37 @@ TokenPass covariance_pass(const at::Tensor& mask, const at::Tensor& log_probs,
 
 at::Tensor row_sums(const at::Tensor& mask, const at::Tensor& x) {
   if (!fits_token_pass(mask, {x})) return on_mask(mask, x).sum(-1);
-  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous();
-  const Rows rows{m.data_ptr<bool>(), {from.data_ptr<float>()}, nullptr, nullptr, from.numel()};
-  return SumsOfRows::apply(x, m, summed_by_row(rows, m.size(0), sum_rows)[0].to(at::kFloat));
+  const GivenRows given(mask, {x});
+  const at::Tensor sums = summed_by_row(given.rows, mask.size(0), sum_rows)[0].to(at::kFloat);
+  return SumsOfRows::apply(x, given.mask, sums);
 }
 
 SignedSums signed_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
                        const at::Tensor& a) {
-  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
-                   w = a.contiguous();
-  const Rows rows{m.data_ptr<bool>(),
-                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
-                  nullptr,
-                  nullptr,
-                  m.numel()};
-  auto sums = summed_by_row<5>(rows, m.size(0), signed_rows);
+  const GivenRows given(mask, {x, old, a});
+  auto sums = summed_by_row<5>(given.rows, mask.size(0), signed_rows);
   for (at::Tensor& sum : sums) sum = sum.to(at::kFloat);
-  return {SumsOfRows::apply(x, m, sums[0]), sums[1], sums[2], sums[3], sums[4]};
+  return {SumsOfRows::apply(x, given.mask, sums[0]), sums[1], sums[2], sums[3], sums[4]};
 }
 
 std::array<at::Tensor, 3> ratio_sums(const at::Tensor& mask, const at::Tensor& x,
                                      const at::Tensor& old, const at::Tensor& a, double limit) {
-  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
-                   w = a.contiguous();
-  const Rows rows{m.data_ptr<bool>(),
-                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
-                  nullptr,
-                  nullptr,
-                  m.numel()};
-  return summed_by_row(rows, m.size(0), [limit](const Rows& row, double* sums) {
+  const GivenRows given(mask, {x, old, a});
+  return summed_by_row(given.rows, mask.size(0), [limit](const Rows& row, double* sums) {
     ratio_rows(row, static_cast<float>(limit), sums);
   });
 }
 
 OneSidedSums one_sided_sums(const at::Tensor& mask, const at::Tensor& x, const at::Tensor& old,
                             const at::Tensor& a, double low, double high) {
-  const at::Tensor m = mask.contiguous(), from = x.detach().contiguous(), o = old.contiguous(),
-                   w = a.contiguous();
-  at::Tensor moves = at::empty(m.sizes(), at::kFloat);
-  const Rows rows{m.data_ptr<bool>(),
-                  {from.data_ptr<float>(), o.data_ptr<float>(), w.data_ptr<float>()},
-                  nullptr,
-                  moves.data_ptr<float>(),
-                  m.numel()};
+  const GivenRows given(mask, {x, old, a});
+  at::Tensor moves = at::empty(mask.sizes(), at::kFloat);
+  Rows rows = given.rows;
+  rows.derivative = moves.data_ptr<float>();
   const OneSidedNumbers numbers{static_cast<float>(low), static_cast<float>(high)};
   const auto sums = summed_by_row<5>(
-      rows, m.size(0), [&](const Rows& row, double* out) { one_sided_rows(row, numbers, out); });
-  const auto share = [tokens = token_count(m).clamp_min(1)](const at::Tensor& sum) {
+      rows, mask.size(0), [&](const Rows& row, double* out) { one_sided_rows(row, numbers, out); });
+  const auto share = [tokens = token_count(given.mask).clamp_min(1)](const at::Tensor& sum) {
     return (sum.sum() / tokens).to(at::kFloat);
   };
   return {with_derivative(sums[0].to(at::kFloat), x, moves), sums[1].to(at::kFloat), share(sums[2]),
